@@ -1,0 +1,135 @@
+"""The contract between the uploader and every kind of destination.
+
+All calls block and may run in any worker thread, one at a time per `Upload`; several uploads of one backend
+run side by side. Every call is bounded by the backend's own timeouts. Failures are `Fault`s.
+
+Nothing is visible under a key before `commit` returns, nothing is ever replaced, and `offset` is asked of the
+destination, never remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+
+class Proof(StrEnum):
+    """What stands behind the word "delivered", strongest first."""
+
+    CHECKSUM = "checksum"  # computed by the store over what it keeps, and equal to ours
+    READBACK = "readback"  # read back from the store, past caches, and hashed by us
+    SIZE = "size"  # only the size was compared: never counts as verified
+
+
+class Exclusive(StrEnum):
+    ATOMIC = "atomic"  # the store itself refuses to replace an existing key
+    CHECKED = "checked"  # we looked right before; a concurrent writer could slip between
+
+
+class Digests(msgspec.Struct, frozen=True):
+    """Digests of the whole file as it left the camera, lower-case hex."""
+
+    sha256: str
+    crc32c: str | None = None  # big-endian hex, 8 digits
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What a destination proved about one key."""
+
+    size: int
+    proof: Proof
+    exclusive: Exclusive
+    checksum: str | None = None  # "sha256:…" or "crc32c:…", as compared
+    location: str = ""  # the URL or path a person would look at
+    version: str | None = None  # the store's own version or ETag, where it has one
+
+
+class Presence(StrEnum):
+    ABSENT = "absent"
+    SAME = "same"
+    DIFFERENT = "different"
+    UNDECIDED = "undecided"  # same size, and no digests were given to compare with
+
+
+class Found(msgspec.Struct, frozen=True):
+    presence: Presence
+    receipt: Receipt | None = None  # with SAME alone
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One step of `check`: ``ok`` or the fault that stopped it."""
+
+    name: str  # "write", "read back", "list", "refuse overwrite", "delete"
+    seconds: float
+    ok: bool
+    detail: str = ""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """What a probe found out. `exclusive` is what a commit here can claim."""
+
+    steps: tuple[Step, ...]
+    exclusive: Exclusive
+    free_bytes: int | None = None
+
+
+class Entry(msgspec.Struct, frozen=True):
+    name: str
+    is_folder: bool
+    size: int | None = None
+
+
+class Upload(Protocol):
+    """One file on its way to one key."""
+
+    token: str
+    """Opaque: what `Backend.start` needs to find this upload again. May differ from the token that was passed
+    in; the engine saves a changed one before the first `write`."""
+
+    offset: int
+    """Bytes that the destination already holds, asked of it by `start`; grows with `write`."""
+
+    chunk_bytes: int
+    """How many bytes the engine must give to each `write`; only the last may be shorter."""
+
+    def write(self, chunk: memoryview) -> None:
+        """Append `chunk` at `offset`. May be called again with the same chunk after a Fault."""
+
+    def commit(self, digests: Digests) -> Receipt:
+        """Publish: all or nothing, never over other content.
+
+        Raises Fault ``<backend>.exists`` (Permanent, item) if something stands under the key by now: the engine then
+        asks `find`. Raises Fault ``<backend>.damaged`` (Retryable, item) if the store's copy differs from
+        `digests`; the upload has then been aborted and must start again at 0.
+        """
+
+    def abort(self) -> None:
+        """Drop what was uploaded; nothing is left behind. Harmless when repeated."""
+
+    def close(self) -> None:
+        """Release handles and keep the partial for a later `start`."""
+
+
+class Backend(Protocol):
+    """A destination: knows keys (``a/b/c.jpg``, relative, sanitised), nothing of cameras or the ledger."""
+
+    def start(self, key: str, size: int, token: str) -> Upload:
+        """Begin or go on.
+
+        `token` is unique for the delivery and at first made by the engine (letters and digits): name partials
+        by it, so that a retry can only meet its own leftovers.
+        """
+
+    def find(self, key: str, size: int, digests: Digests | None) -> Found:
+        """Say what stands under `key`. Other size: DIFFERENT. Same size: compared by content."""
+
+    def check(self) -> Check:
+        """Write, read back, list, try to overwrite, delete a probe. Never raises; says it in the steps."""
+
+    def browse(self, path: str) -> Sequence[Entry]:
+        """List a folder: at most 1,000 entries, folders first."""
+
+    def close(self) -> None: ...
