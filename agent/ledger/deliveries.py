@@ -1,0 +1,174 @@
+"""Deliveries: the row is the job, there is no queue besides."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from agent.ledger.store import Store, shielded, utc_now
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A delivery that a worker has claimed, with what it needs of its file."""
+
+    id: int
+    file_id: int
+    destination: str
+    wanted_key: str
+    key: str
+    token: str
+    tries: int
+    is_partial_stale: bool  # the partial was made from an earlier fetch of the file
+    shared_with: int | None
+    identity: str
+    name: str
+    size: int
+    generation: int
+    sha256: str | None
+    crc32c: str | None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a done delivery keeps of its receipt."""
+
+    proof: str
+    exclusive: str
+    checksum: str | None
+    location: str
+    version: str | None = None
+
+
+class Deliveries:
+    def __init__(self, store: Store):
+        self._store = store
+
+    @shielded
+    async def claim(self, destination: str, fetching: Sequence[int]) -> Job | None:
+        """Take the next delivery for this destination: small kinds and new shots first.
+
+        `fetching`: files that grow in the spool right now, besides those that are fetched.
+        """
+        now = utc_now()
+        marks = ", ".join("?" * len(fetching)) or "NULL"
+        async with self._store.transaction():
+            rows = await self._store.all(
+                "UPDATE delivery SET state = 'uploading', started_at = coalesce(started_at, ?), tries = tries + 1,"
+                " waiting_for = NULL, next_try_at = NULL WHERE id = (SELECT d.id FROM delivery d JOIN file f ON f.id = d.file_id"
+                f" WHERE d.state = 'queued' AND d.destination = ? AND (f.state = 'fetched' OR (f.state = 'fetching' AND f.id IN ({marks})))"
+                " AND (d.next_try_at IS NULL OR d.next_try_at <= ?) AND (d.shared_with IS NULL OR (f.state = 'fetched' AND EXISTS"
+                " (SELECT 1 FROM delivery t WHERE t.id = d.shared_with AND t.state IN ('done', 'failed', 'skipped'))))"
+                " ORDER BY d.rank, d.captured DESC, d.id DESC LIMIT 1)"
+                " RETURNING id, file_id, destination, wanted_key, key, token, tries, shared_with, generation AS made_from, (SELECT"
+                " json_array(f.identity, f.name, f.size_bytes, f.generation, f.sha256, f.crc32c) FROM file f WHERE f.id = file_id) AS facts",
+                *(now, destination, *fetching, now),
+            )
+        if not rows:
+            return None
+        row = dict(rows[0])
+        identity, name, size, generation, sha256, crc32c = msgspec.json.decode(row.pop("facts"))
+        return Job(
+            **{key: value for key, value in row.items() if key != "made_from"},
+            is_partial_stale=row["made_from"] != generation,
+            identity=identity,
+            name=name,
+            size=size,
+            generation=generation,
+            sha256=sha256,
+            crc32c=crc32c,
+        )
+
+    async def next_due_at(self) -> str | None:
+        """When the first of the deliveries that wait for the clock is due."""
+        row = await self._store.one("SELECT min(next_try_at) AS due FROM delivery WHERE state = 'queued'")
+        return row["due"] if row["due"] is None else str(row["due"])
+
+    @shielded
+    async def save_token(self, delivery_id: int, token: str, generation: int) -> None:
+        """Must be durable before the first byte is written under this token, or a crash would leave a partial
+        that nobody finds."""
+        async with self._store.transaction():
+            await self._store.do(
+                "UPDATE delivery SET token = ?, generation = ? WHERE id = ?", token, generation, delivery_id
+            )
+
+    @shielded
+    async def rekey(self, delivery_id: int, key: str) -> str | None:
+        """Move an undone delivery to another key, with a fresh token. None if another delivery has that key."""
+        token = secrets.token_hex(8)
+        try:
+            async with self._store.transaction():
+                await self._store.do(
+                    "UPDATE delivery SET key = ?, token = ?, shared_with = NULL WHERE id = ?",
+                    key,
+                    token,
+                    delivery_id,
+                )
+        except sqlite3.IntegrityError:
+            return None
+        return token
+
+    @shielded
+    async def finish_delivery(self, delivery_id: int, outcome: Outcome) -> None:
+        """Step 6: proven at the destination; durable when this returns."""
+        async with self._store.transaction(durable=True):
+            await self._store.do(
+                "UPDATE delivery SET state = 'done', done_at = ?, proof = ?, exclusive = ?, checksum = ?, location = ?, version = ?,"
+                " waiting_for = NULL, next_try_at = NULL, fault_code = NULL, fault_detail = '', shared_with = NULL WHERE id = ?",
+                *(
+                    utc_now(),
+                    outcome.proof,
+                    outcome.exclusive,
+                    outcome.checksum,
+                    outcome.location,
+                    outcome.version,
+                    delivery_id,
+                ),
+            )
+
+    @shielded
+    async def share_delivery(self, delivery_id: int) -> bool:
+        """The other card's copy of this shot has the same SHA-256 and is done: this delivery is done by it too.
+
+        False, and on its own from here on, if the two differ or the other will not be done.
+        """
+        async with self._store.transaction(durable=True):
+            rows = await self._store.all(
+                "UPDATE delivery SET state = 'done', done_at = ?, key = t.key, proof = t.proof, exclusive = t.exclusive,"
+                " checksum = t.checksum, location = t.location, version = t.version, waiting_for = NULL"
+                " FROM delivery t, file tf, file f WHERE delivery.id = ? AND t.id = delivery.shared_with AND tf.id = t.file_id"
+                " AND f.id = delivery.file_id AND t.state = 'done' AND tf.sha256 = f.sha256 RETURNING delivery.id",
+                *(utc_now(), delivery_id),
+            )
+            if not rows:
+                await self._store.do("UPDATE delivery SET shared_with = NULL WHERE id = ?", delivery_id)
+        return bool(rows)
+
+    @shielded
+    async def postpone(
+        self,
+        delivery_id: int,
+        *,
+        waiting_for: str,
+        code: str | None,
+        detail: str = "",
+        next_try_at: str | None = None,
+    ) -> None:
+        """Back to 'queued', with what it waits for."""
+        async with self._store.transaction():
+            await self._store.do(
+                "UPDATE delivery SET state = 'queued', waiting_for = ?, fault_code = ?, fault_detail = ?, next_try_at = ?"
+                " WHERE id = ? AND state = 'uploading'",
+                *(waiting_for, code, detail, next_try_at, delivery_id),
+            )
+
+    @shielded
+    async def fail_delivery(self, delivery_id: int, code: str, detail: str) -> None:
+        async with self._store.transaction(durable=True):
+            await self._store.do(
+                "UPDATE delivery SET state = 'failed', fault_code = ?, fault_detail = ?, waiting_for = NULL, next_try_at = NULL"
+                " WHERE id = ?",
+                *(code, detail, delivery_id),
+            )

@@ -1,0 +1,204 @@
+"""The SQLite file underneath the ledger: opening, owning, migrating, transactions, change numbers.
+
+WAL with synchronous=NORMAL survives kill -9 at any instant. What must also survive a power cut before the next
+step is taken is committed with synchronous=FULL, which makes all earlier commits durable too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import functools
+import os
+import secrets
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import aiosqlite
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Row = dict[str, Any]
+
+
+class LedgerLocked(Exception):
+    """Another agent owns this state folder."""
+
+
+class LedgerUnusable(Exception):
+    """The ledger cannot be opened; the text says what to do."""
+
+
+def utc_now() -> str:
+    """The time now as the ledger writes it: ISO 8601, UTC, milliseconds."""
+    return as_text(datetime.now(UTC))
+
+
+def as_text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def shielded(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Awaitable[T]]:
+    """Let a transaction run to its end even if whoever asked for it is cancelled in the middle."""
+
+    @functools.wraps(method)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.shield(asyncio.ensure_future(method(*args, **kwargs)))
+
+    return run
+
+
+class Store:
+    def __init__(self, db: aiosqlite.Connection, lock_fd: int | None):
+        self._db = db
+        self._lock_fd = lock_fd
+        self._writing = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._is_full: bool | None = None
+        self.changes = 0
+        self.statements = 0
+
+    @classmethod
+    async def open(cls, folder: Path) -> Store:
+        """Open or make ``ledger.db`` in `folder` (made if missing, 0700), own it and migrate it.
+
+        Raises LedgerLocked if another process owns it, LedgerUnusable if it is damaged, read-only or newer.
+        """
+        lock_fd = _lock(folder)
+        try:
+            return await cls._open_owned(folder / "ledger.db", lock_fd)
+        except (sqlite3.Error, OSError) as error:
+            os.close(lock_fd)
+            raise LedgerUnusable(f"cannot open {folder / 'ledger.db'}: {error}") from error
+        except BaseException:
+            os.close(lock_fd)
+            raise
+
+    @classmethod
+    async def _open_owned(cls, path: Path, lock_fd: int) -> Store:
+        db = await aiosqlite.connect(path, isolation_level=None)
+        try:
+            os.chmod(path, 0o600)
+            db.row_factory = sqlite3.Row
+            for pragma in ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=5000"):
+                await (await db.execute(f"PRAGMA {pragma}")).close()
+            store = cls(db, lock_fd)
+            await store._migrate()
+            return store
+        except BaseException:
+            await db.close()
+            raise
+
+    @classmethod
+    async def open_to_read(cls, folder: Path) -> Store:
+        """Open beside a running agent, or after it. Raises LedgerUnusable when there is none."""
+        path = folder.absolute() / "ledger.db"
+        try:
+            db = await aiosqlite.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+        except sqlite3.Error as error:
+            raise LedgerUnusable(
+                f"there is no ledger to read at {path}: has hotshoe run with this configuration? ({error})"
+            ) from error
+        db.row_factory = sqlite3.Row
+        return cls(db, None)
+
+    async def _migrate(self) -> None:
+        folder = resources.files("agent").joinpath("schema")
+        scripts = sorted(
+            (entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda e: e.name
+        )
+        version = (await self.one("PRAGMA user_version"))[0]
+        if version > len(scripts):
+            raise LedgerUnusable(
+                "the ledger was written by a newer hotshoe: install that version or a newer one"
+            )
+        for number, script in enumerate(scripts[version:], start=version + 1):
+            text = script.read_text("utf-8")
+            await self._db.executescript(f"BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version={number};\nCOMMIT;")
+
+    async def begin_run(self) -> None:
+        """Make what every ledger has, and take back what the last run had in its hands."""
+        async with self.transaction():
+            for key, value in (("epoch", secrets.token_hex(8)), ("owner", secrets.token_hex(4))):
+                await self.do(
+                    "INSERT INTO agent (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING", key, value
+                )
+            await self.do("UPDATE delivery SET state = 'queued' WHERE state = 'uploading'")
+            await self.do(
+                "UPDATE delivery SET next_try_at = NULL WHERE state = 'queued' AND next_try_at IS NOT NULL"
+            )
+            await self.do("UPDATE file SET next_try_at = NULL WHERE next_try_at IS NOT NULL")
+
+    async def close(self) -> None:
+        async with self._writing:
+            await self._db.close()
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    async def agent_value(self, key: str) -> str | None:
+        rows = await self.all("SELECT value FROM agent WHERE key = ?", key)
+        return str(rows[0]["value"]) if rows else None
+
+    async def set_agent_value(self, key: str, value: str) -> None:
+        async with self.transaction(durable=True):
+            await self.do("INSERT OR REPLACE INTO agent (key, value) VALUES (?, ?)", key, value)
+
+    async def wait_for_change(self, seen: int) -> int:
+        """Return the number of commits once it is above `seen`. The caller bounds the wait."""
+        while self.changes <= seen:
+            self._changed.clear()
+            await self._changed.wait()
+        return self.changes
+
+    def wake(self) -> None:
+        self.changes += 1
+        self._changed.set()
+
+    @asynccontextmanager
+    async def transaction(self, *, durable: bool = False) -> AsyncIterator[None]:
+        """All or nothing; wakes whoever waits for a change. `durable`: survives a power cut when it returns."""
+        async with self._writing:
+            if self._is_full is not durable:
+                await (
+                    await self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                ).close()
+                self._is_full = durable
+            await self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                await self._db.execute("ROLLBACK")
+                raise
+            await self._db.execute("COMMIT")
+        self.wake()
+
+    async def do(self, sql: str, *parameters: Any) -> None:
+        self.statements += 1
+        await (await self._db.execute(sql, parameters)).close()
+
+    async def all(self, sql: str, *parameters: Any) -> list[sqlite3.Row]:
+        self.statements += 1
+        return list(await self._db.execute_fetchall(sql, parameters))
+
+    async def one(self, sql: str, *parameters: Any) -> sqlite3.Row:
+        return (await self.all(sql, *parameters))[0]
+
+
+def _lock(folder: Path) -> int:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder / "ledger.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LedgerUnusable(f"cannot use the state folder {folder}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise LedgerLocked(f"another hotshoe is running with the state folder {folder}") from None
+    return descriptor

@@ -1,0 +1,121 @@
+"""What people ask of the ledger, and the two orders that change many rows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.ledger.store import Row, Store, shielded, utc_now
+
+
+class Views:
+    def __init__(self, store: Store):
+        self._store = store
+
+    async def files(self, *, state: str | None = None, after_id: int = 0, limit: int = 500) -> list[Row]:
+        """One page of files in order of their ids, each with its camera's address and its deliveries."""
+        where = "f.id > ?" + (" AND f.state = ?" if state else "")
+        rows = await self._store.all(
+            "SELECT f.*, c.name AS camera, c.host, c.port FROM file f JOIN camera c ON c.serial = f.serial"
+            f" WHERE {where} ORDER BY f.id LIMIT ?",
+            *([after_id, state, limit] if state else [after_id, limit]),
+        )
+        page = [dict(row) for row in rows]
+        ids = [row["id"] for row in page]
+        marks = ", ".join("?" * len(ids)) or "NULL"
+        deliveries = await self._store.all(
+            f"SELECT * FROM delivery WHERE file_id IN ({marks}) ORDER BY destination", *ids
+        )
+        for row in page:
+            row["deliveries"] = [dict(entry) for entry in deliveries if entry["file_id"] == row["id"]]
+        return page
+
+    async def counts(self) -> dict[str, dict[str, int]]:
+        """How many files and deliveries are in each state, and bytes still owed."""
+        files = await self._store.all("SELECT state, count(*) AS n FROM file GROUP BY state")
+        deliveries = await self._store.all("SELECT state, count(*) AS n FROM delivery GROUP BY state")
+        verified = await self._store.one(
+            "SELECT count(*) AS n FROM delivery WHERE state = 'done' AND proof IN ('checksum', 'readback')"
+        )
+        return {
+            "files": {row["state"]: row["n"] for row in files},
+            "deliveries": {row["state"]: row["n"] for row in deliveries} | {"verified": verified["n"]},
+        }
+
+    async def undelivered(self, limit: int = 1000) -> list[Row]:
+        """Deliveries that are not done and not skipped, and wanted files that were never fetched."""
+        rows = await self._store.all(
+            "SELECT f.id, f.folder, f.name, d.destination, d.state, coalesce(d.waiting_for, f.waiting_for) AS waiting_for,"
+            " coalesce(d.fault_code, f.fault_code) AS fault_code, CASE WHEN d.fault_code IS NULL THEN f.fault_detail ELSE"
+            " d.fault_detail END AS fault_detail FROM file f JOIN delivery d ON d.file_id = f.id"
+            " WHERE d.state IN ('queued', 'uploading', 'failed')"
+            " UNION ALL SELECT f.id, f.folder, f.name, NULL, f.state, f.waiting_for, f.fault_code, f.fault_detail FROM file f"
+            " WHERE f.state = 'discovered' AND f.fault_code IS NOT NULL AND NOT EXISTS (SELECT 1 FROM delivery d"
+            " WHERE d.file_id = f.id) LIMIT ?",
+            limit,
+        )
+        return [dict(row) for row in rows]
+
+    async def transitions(self) -> list[tuple[str, str, str]]:
+        """The legal changes of state: (file | delivery, from, to)."""
+        rows = await self._store.all("SELECT subject, from_state, to_state FROM transition ORDER BY 1, 2, 3")
+        return [(row[0], row[1], row[2]) for row in rows]
+
+
+class Orders:
+    def __init__(self, store: Store):
+        self._store = store
+
+    @shielded
+    async def retry(self, file_ids: Sequence[int] | None) -> int:
+        """Queue failed and skipped deliveries of these files again (None: every failed one); return how many."""
+        async with self._store.transaction(durable=True):
+            if file_ids is None:
+                where, values, states = "1", [], "('failed')"
+                await self._store.do("UPDATE delivery SET next_try_at = NULL WHERE state = 'queued'")
+                await self._store.do(
+                    "UPDATE file SET next_try_at = NULL, fault_code = NULL WHERE state IN ('discovered', 'fetching')"
+                )
+            else:
+                where, values, states = (
+                    f"file_id IN ({', '.join('?' * len(file_ids))})",
+                    list(file_ids),
+                    "('failed', 'skipped')",
+                )
+                marks = ", ".join("?" * len(file_ids))
+                await self._store.do(
+                    f"UPDATE delivery SET next_try_at = NULL WHERE state = 'queued' AND {where}", *values
+                )
+                await self._store.do(
+                    "UPDATE file SET state = 'discovered', skipped_by = NULL, skip_reason = NULL, ended_at = NULL,"
+                    f" fault_code = NULL, next_try_at = NULL WHERE state = 'skipped' AND id IN ({marks})",
+                    *values,
+                )
+                await self._store.do(
+                    f"UPDATE file SET next_try_at = NULL, fault_code = NULL WHERE state IN ('discovered', 'fetching') AND id IN ({marks})",
+                    *values,
+                )
+            rows = await self._store.all(
+                "UPDATE delivery SET state = 'queued', fault_code = NULL, fault_detail = '', skipped_by = NULL, skip_reason = NULL,"
+                f" next_try_at = NULL WHERE state IN {states} AND {where} RETURNING id",
+                *values,
+            )
+        return len(rows)
+
+    @shielded
+    async def skip(self, file_ids: Sequence[int], by: str, reason: str) -> int:
+        """Give up what these files still owe; return how many files that concerned."""
+        count, now = 0, utc_now()
+        async with self._store.transaction(durable=True):
+            for file_id in file_ids:
+                deliveries = await self._store.all(
+                    "UPDATE delivery SET state = 'skipped', skipped_by = ?, skip_reason = ?, waiting_for = NULL"
+                    " WHERE file_id = ? AND state IN ('queued', 'uploading', 'failed') RETURNING id",
+                    *(by, reason, file_id),
+                )
+                files = await self._store.all(
+                    "UPDATE file SET state = 'skipped', skipped_by = ?, skip_reason = ?, ended_at = ?, waiting_for = NULL"
+                    " WHERE id = ? AND state IN ('discovered', 'fetching', 'gone') RETURNING id",
+                    *(by, reason, now, file_id),
+                )
+                count += bool(deliveries or files)
+        return count
