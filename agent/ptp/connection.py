@@ -1,9 +1,8 @@
 """One socket of a PTP/IP link without the socket: bytes in, packets out, and what order is legal.
 
-After h11: the caller's verbs are `receive_data`, `next_event` and `send`. The legal order is one table, `LEGAL`, that
-does not know which side we are; it refuses our packets (LocalProtocolError) exactly as it refuses the peer's
-(RemoteProtocolError). Nothing else is ever raised for anything a peer sends, and after an error the connection is in
-ERROR for good: a session is dropped, never repaired.
+After h11: the caller's verbs are `receive_data`, `next_event` and `send`. What is legal says `agent.ptp.states`: our
+packets are refused (LocalProtocolError) exactly as the peer's are (RemoteProtocolError). Nothing else is ever raised
+for anything a peer sends, and after an error the connection is in ERROR for good: a session is dropped, never repaired.
 
 The payload of a data phase is handed on as it arrives, as views of the caller's own buffer, and is never collected;
 what is kept between two segments is at most one packet of `max_packet_bytes`. There is no clock and no logging here,
@@ -36,10 +35,10 @@ from agent.ptp.packets import (
     encode_data_header,
     known_total,
 )
+from agent.ptp.states import LEGAL, TRANSACTION_STATES, Channel, Role, State
 
 __all__ = [
     "CLOSED",
-    "LEGAL",
     "NEED_DATA",
     "Channel",
     "Connection",
@@ -51,34 +50,6 @@ __all__ = [
     "Signal",
     "State",
 ]
-
-
-class Role(Enum):
-    INITIATOR = "initiator"
-    RESPONDER = "responder"
-
-
-class Channel(Enum):
-    COMMAND = "command"
-    EVENT = "event"
-
-
-class State(Enum):
-    """Where one channel stands; both sides of a link go through the same states."""
-
-    START = "start"
-    GREETED = "greeted"  # the initiator has introduced itself; a pairing dialog may be open on the responder
-    IDLE = "idle"  # command channel: no transaction outstanding
-    REQUESTED = "requested"  # a response, or data of the responder, comes next
-    REQUESTED_OUT = "requested_out"  # data of the initiator comes next
-    DATA_IN = "data_in"
-    DATA_OUT = "data_out"
-    CANCELLED = "cancelled"  # the sender of data gave up; a last EndData may follow
-    RESPONDING = "responding"  # nothing but the response is missing
-    OPEN = "open"  # event channel: events and probes
-    REFUSED = "refused"  # InitFail
-    CLOSED = "closed"
-    ERROR = "error"
 
 
 class Signal(Enum):
@@ -97,64 +68,6 @@ class Payload:
     transaction_id: int
     data: memoryview
 
-
-_I, _R = Role.INITIATOR, Role.RESPONDER
-
-# (channel, state, packet) -> (who may send it; None is either, the state it leads to).
-# The one exception: an OperationRequest that announces data of the initiator leads to REQUESTED_OUT.
-LEGAL: Final[dict[tuple[Channel, State, PacketType], tuple[Role | None, State]]] = {
-    (Channel.COMMAND, State.START, PacketType.INIT_COMMAND_REQUEST): (_I, State.GREETED),
-    (Channel.COMMAND, State.GREETED, PacketType.INIT_COMMAND_ACK): (_R, State.IDLE),
-    (Channel.COMMAND, State.GREETED, PacketType.INIT_FAIL): (_R, State.REFUSED),
-    (Channel.COMMAND, State.IDLE, PacketType.OPERATION_REQUEST): (_I, State.REQUESTED),
-    (Channel.COMMAND, State.REQUESTED, PacketType.START_DATA): (_R, State.DATA_IN),
-    # An error, or an operation without data: the response comes at once, even where data was expected.
-    (Channel.COMMAND, State.REQUESTED, PacketType.OPERATION_RESPONSE): (_R, State.IDLE),
-    (Channel.COMMAND, State.DATA_IN, PacketType.DATA): (_R, State.DATA_IN),
-    (Channel.COMMAND, State.DATA_IN, PacketType.END_DATA): (_R, State.RESPONDING),
-    (Channel.COMMAND, State.DATA_IN, PacketType.CANCEL): (_R, State.CANCELLED),
-    (Channel.COMMAND, State.REQUESTED_OUT, PacketType.START_DATA): (_I, State.DATA_OUT),
-    (Channel.COMMAND, State.REQUESTED_OUT, PacketType.OPERATION_RESPONSE): (_R, State.IDLE),
-    (Channel.COMMAND, State.DATA_OUT, PacketType.DATA): (_I, State.DATA_OUT),
-    (Channel.COMMAND, State.DATA_OUT, PacketType.END_DATA): (_I, State.RESPONDING),
-    (Channel.COMMAND, State.DATA_OUT, PacketType.CANCEL): (_I, State.CANCELLED),
-    # A responder may refuse before it has seen all data; the rest then counts as stale on its side.
-    (Channel.COMMAND, State.DATA_OUT, PacketType.OPERATION_RESPONSE): (_R, State.IDLE),
-    (Channel.COMMAND, State.CANCELLED, PacketType.END_DATA): (None, State.RESPONDING),
-    (Channel.COMMAND, State.CANCELLED, PacketType.OPERATION_RESPONSE): (_R, State.IDLE),
-    (Channel.COMMAND, State.RESPONDING, PacketType.OPERATION_RESPONSE): (_R, State.IDLE),
-    (Channel.EVENT, State.START, PacketType.INIT_EVENT_REQUEST): (_I, State.GREETED),
-    (Channel.EVENT, State.GREETED, PacketType.INIT_EVENT_ACK): (_R, State.OPEN),
-    (Channel.EVENT, State.GREETED, PacketType.INIT_FAIL): (_R, State.REFUSED),
-    (Channel.EVENT, State.OPEN, PacketType.EVENT): (_R, State.OPEN),
-    (Channel.EVENT, State.OPEN, PacketType.CANCEL): (_I, State.OPEN),
-}
-
-_TRANSACTION_STATES = frozenset(
-    {
-        State.IDLE,
-        State.REQUESTED,
-        State.REQUESTED_OUT,
-        State.DATA_IN,
-        State.DATA_OUT,
-        State.CANCELLED,
-        State.RESPONDING,
-    }
-)
-
-# The standard puts probes on the event channel; canon-proxy answers them on the command channel too. Either side may
-# ask, and the answer may come between any two packets.
-LEGAL.update(
-    {
-        (channel, state, probe): (None, state)
-        for channel, states in (
-            (Channel.COMMAND, _TRANSACTION_STATES | {State.GREETED}),
-            (Channel.EVENT, {State.GREETED, State.OPEN}),
-        )
-        for state in states
-        for probe in (PacketType.PROBE_REQUEST, PacketType.PROBE_RESPONSE)
-    }
-)
 
 _NOTHING = memoryview(b"")
 _PAYLOAD_TYPES = frozenset({PacketType.DATA, PacketType.END_DATA})
@@ -346,7 +259,7 @@ class Connection:
         return packet
 
     def _is_stale(self, transaction_id: int) -> bool:
-        in_transactions = self.channel is Channel.COMMAND and self.state in _TRANSACTION_STATES
+        in_transactions = self.channel is Channel.COMMAND and self.state in TRANSACTION_STATES
         return in_transactions and transaction_id != self._transaction_id
 
     def _skip(self, payload_bytes: int) -> None:
@@ -391,7 +304,7 @@ class Connection:
         return rule[1]
 
     def _check_transaction(self, sender: Role, transaction_id: int) -> None:
-        in_transactions = self.channel is Channel.COMMAND and self.state in _TRANSACTION_STATES
+        in_transactions = self.channel is Channel.COMMAND and self.state in TRANSACTION_STATES
         if in_transactions and transaction_id != self._transaction_id:
             raise self._blame(sender, f"transaction {transaction_id}, not {self._transaction_id}")
 
