@@ -1,0 +1,38 @@
+"""For all tests: lanes that must run fail when they are skipped, and random tests say how to repeat them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import hypothesis
+import pytest
+
+MUST_RUN = frozenset(filter(None, os.environ.get("HOTSHOE_MUST_RUN", "").split(",")))
+"""Markers whose tests may not be skipped: HOTSHOE_MUST_RUN=stranger,server,system."""
+
+hypothesis.settings.register_profile("hotshoe", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("hotshoe")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    lanes = MUST_RUN & {marker.name for marker in item.iter_markers()}
+    if lanes and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{'/'.join(lanes)} must run here, but was skipped: {_reason(report.longrepr)}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if MUST_RUN and report.skipped:  # a whole module, so its lanes are not known
+        report.outcome = "failed"
+        report.longrepr = f"nothing may be skipped as a whole here, but was: {_reason(report.longrepr)}"
+    return report
+
+
+def _reason(longrepr: object) -> object:
+    return longrepr[2] if isinstance(longrepr, tuple) else longrepr
