@@ -144,7 +144,7 @@ Record = (
 class EventList:
     records: tuple[Record, ...]
     terminated: bool  # False: the answer ended, or broke, before its terminator
-    surplus_bytes: int  # behind the terminator (an EOS 1300D sends 117 zeros), or discarded as broken
+    surplus_bytes: int  # behind the terminator (117 in a recording of an EOS 1300D), or discarded as broken
 
     def properties(self) -> dict[int, bytes]:
         """The last value of every property: one answer may report the same property several times."""
