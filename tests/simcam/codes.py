@@ -1,0 +1,152 @@
+"""Numbers of the standard and of Canon's extension, as the simulated camera needs them.
+
+Written from the fact sheet (protocol.md §2.8, §3–§6) a second time on purpose: nothing here comes from
+`agent.ptp`, so a number that one side has wrong cannot be wrong on the other side in the same way.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Op(IntEnum):
+    """Operations that some body lists and that the simulated camera can answer."""
+
+    GET_DEVICE_INFO = 0x1001
+    OPEN_SESSION = 0x1002
+    CLOSE_SESSION = 0x1003
+    GET_STORAGE_IDS = 0x1004
+    GET_STORAGE_INFO = 0x1005
+    GET_NUM_OBJECTS = 0x1006
+    GET_OBJECT_HANDLES = 0x1007
+    GET_OBJECT_INFO = 0x1008
+    GET_OBJECT = 0x1009
+    GET_THUMB = 0x100A
+    DELETE_OBJECT = 0x100B
+    SET_OBJECT_PROTECTION = 0x1012
+    GET_DEVICE_PROP_DESC = 0x1014
+    GET_DEVICE_PROP_VALUE = 0x1015
+    GET_PARTIAL_OBJECT = 0x101B
+    GET_MAC_ADDRESS = 0x9033
+    EOS_GET_STORAGE_IDS = 0x9101
+    EOS_GET_STORAGE_INFO = 0x9102
+    EOS_GET_OBJECT_INFO = 0x9103
+    EOS_GET_OBJECT = 0x9104
+    EOS_DELETE_OBJECT = 0x9105
+    EOS_GET_PARTIAL_OBJECT = 0x9107
+    EOS_GET_DEVICE_INFO_EX = 0x9108
+    EOS_GET_OBJECT_INFO_EX = 0x9109
+    EOS_GET_THUMB_EX = 0x910A
+    EOS_SET_DEVICE_PROP_VALUE_EX = 0x9110
+    EOS_GET_REMOTE_MODE = 0x9113
+    EOS_SET_REMOTE_MODE = 0x9114
+    EOS_SET_EVENT_MODE = 0x9115
+    EOS_GET_EVENT = 0x9116
+    EOS_TRANSFER_COMPLETE = 0x9117
+    EOS_CANCEL_TRANSFER = 0x9118
+    EOS_PC_HDD_CAPACITY = 0x911A
+    EOS_SET_UI_LOCK = 0x911B
+    EOS_RESET_UI_LOCK = 0x911C
+    EOS_KEEP_DEVICE_ON = 0x911D
+    EOS_SET_NULL_PACKET_MODE = 0x911E
+    EOS_REQUEST_DEVICE_PROP_VALUE = 0x9127
+    EOS_GET_PARTIAL_OBJECT_EX = 0x912C
+    EOS_SET_REQUEST_OLC_INFO_GROUP = 0x913D
+    EOS_GET_CAMERA_SUPPORT = 0x913F
+    EOS_GET_OBJECT_INFO_64 = 0x9170
+    EOS_GET_OBJECT_64 = 0x9171
+    EOS_GET_PARTIAL_OBJECT_64 = 0x9172
+    EOS_GET_OBJECT_INFO_EX_64 = 0x9173
+    EOS_GET_PARTIAL_OBJECT_EX_64 = 0x9174
+
+
+WIDE_OPS = frozenset(range(0x9170, 0x9175))
+
+
+class Rc(IntEnum):
+    """Response codes."""
+
+    OK = 0x2001
+    GENERAL_ERROR = 0x2002
+    SESSION_NOT_OPEN = 0x2003
+    OPERATION_NOT_SUPPORTED = 0x2005
+    PARAMETER_NOT_SUPPORTED = 0x2006
+    INVALID_STORAGE_ID = 0x2008
+    INVALID_OBJECT_HANDLE = 0x2009
+    DEVICE_PROP_NOT_SUPPORTED = 0x200A
+    OBJECT_WRITE_PROTECTED = 0x200D
+    STORE_READ_ONLY = 0x200E
+    NO_THUMBNAIL_PRESENT = 0x2010
+    STORE_NOT_AVAILABLE = 0x2013
+    SPECIFICATION_BY_FORMAT_UNSUPPORTED = 0x2014
+    DEVICE_BUSY = 0x2019
+    INVALID_PARENT_OBJECT = 0x201A
+    INVALID_PARAMETER = 0x201D
+    SESSION_ALREADY_OPEN = 0x201E
+    OBJECT_NOT_READY = 0xA102
+
+
+class Ev(IntEnum):
+    """Event codes: the standard's on the event socket (0x4…), Canon's records in GetEvent (0xC1…)."""
+
+    OBJECT_ADDED = 0x4002
+    OBJECT_REMOVED = 0x4003
+    STORE_ADDED = 0x4004
+    STORE_REMOVED = 0x4005
+    EOS_REQUEST_GET_EVENT = 0xC101
+    EOS_OBJECT_ADDED = 0xC181
+    EOS_OBJECT_REMOVED = 0xC182
+    EOS_STORAGE_STATUS_CHANGED = 0xC184
+    EOS_STORAGE_INFO_CHANGED = 0xC185
+    EOS_OBJECT_INFO_CHANGED = 0xC187
+    EOS_PROP_VALUE_CHANGED = 0xC189
+    EOS_AVAIL_LIST_CHANGED = 0xC18A
+    EOS_CAMERA_STATUS_CHANGED = 0xC18B
+    EOS_WILL_SOON_SHUTDOWN = 0xC18D
+    EOS_SHUTDOWN_TIMER_UPDATED = 0xC18E
+    EOS_STORE_ADDED = 0xC192
+    EOS_STORE_REMOVED = 0xC193
+    EOS_CTG_INFO_CHECK_COMPLETE = 0xC1A4
+    EOS_OBJECT_ADDED_64 = 0xC1A7
+    EOS_OBJECT_INFO_CHANGED_64 = 0xC1A8
+    EOS_OBJECT_ADDED_64_LFN = 0xC1B6
+    EOS_OBJECT_INFO_CHANGED_64_LFN = 0xC1B7
+
+
+class Prop(IntEnum):
+    """Device properties."""
+
+    BATTERY_PERCENT = 0x5001
+    BATTERY_POWER = 0xD111
+    CAMERA_TIME = 0xD113
+    OWNER = 0xD115
+    MODEL_ID = 0xD116
+    AVAILABLE_SHOTS = 0xD11B
+    CAPTURE_DESTINATION = 0xD11C
+    CURRENT_STORAGE = 0xD11E
+    CURRENT_FOLDER = 0xD11F
+    BODY_SERIAL = 0xD1AF
+    ARTIST = 0xD1D0
+    COPYRIGHT = 0xD1D1
+
+
+FOLDER = 0x3001
+"""Object format of an association of type 1."""
+
+FORMATS = {
+    "JPG": 0x3801,
+    "CR2": 0xB103,
+    "CR3": 0xB108,
+    "MOV": 0xB104,
+    "MP4": 0xB982,
+    "WAV": 0x3008,
+    "HIF": 0xB10B,
+    "AVI": 0x300A,
+    "MRK": 0x3006,
+}
+"""Object format by file extension (protocol.md §6); anything else is 0x3000, undefined."""
+
+PARENT_ROOT = 0xFFFFFFFF
+ALL_STORAGES = 0xFFFFFFFF
+SIZE_UNKNOWN = 0xFFFFFFFF
+"""What a 32-bit size field says for "4 GiB or more, the real size is elsewhere"."""

@@ -1,0 +1,326 @@
+"""The camera on the network: one listener, one initiator, its two sockets, one transaction after the other.
+
+Every accepted socket has a thread that ends when the socket does. What an operation means is in `operations`, what
+goes wrong in `trouble`; this module keeps the order of the handshake (protocol.md §1.5) and turns an `Answer` into
+packets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from itertools import count
+
+from agent.ptp.connection import CLOSED, Channel, Payload, ProtocolError
+from agent.ptp.packets import (
+    DATA_PHASE_OUT,
+    Cancel,
+    EndData,
+    Event,
+    InitCommandAck,
+    InitCommandRequest,
+    InitEventAck,
+    InitEventRequest,
+    InitFail,
+    OperationRequest,
+    OperationResponse,
+    Packet,
+    PacketType,
+    ProbeRequest,
+    ProbeResponse,
+    StartData,
+    encode,
+)
+from tests.simcam.camera import Camera
+from tests.simcam.door import BUSY, Door
+from tests.simcam.hooks import Transaction
+from tests.simcam.operations import Answer, Session, perform
+from tests.simcam.trouble import Trouble
+from tests.simcam.wire import Hangup, Pace, Reset, Wire, close
+
+MAX_DATA_OUT_BYTES = 1 << 20
+
+
+class Link:
+    """One initiator: its command socket, and its event socket once that has come."""
+
+    def __init__(self, number: int, command: Wire) -> None:
+        self.number = number
+        self.command = command
+        self.event: Wire | None = None
+        self.event_came = threading.Event()
+        self.is_gone = threading.Event()
+        self.awake_at = time.monotonic()
+
+    def shut(self) -> None:
+        self.command.shut()
+        if self.event is not None:
+            self.event.shut()
+
+
+class Server:
+    """Listens on `host`:`port` (0: any) from `open` to `close`."""
+
+    def __init__(
+        self, camera: Camera, door: Door, trouble: Trouble, *, host: str, port: int, rtt_seconds: float, mbit: float | None,
+        packet_bytes: int, coalesce: bool,
+    ) -> None:  # fmt: skip
+        self.camera, self.door, self.trouble = camera, door, trouble
+        self.host, self.port = host, port
+        self.rtt_seconds = rtt_seconds
+        self.pace = Pace(mbit)
+        self.packet_bytes = packet_bytes
+        self.coalesce = coalesce
+        self.link: Link | None = None
+        self._numbers = count(1)
+        self._listener: socket.socket | None = None
+        self._sockets: set[socket.socket] = set()
+        self._threads: set[threading.Thread] = set()
+        self._lock = threading.RLock()
+        self._seat = threading.Lock()  # held by whom we talk to
+        camera.on_event = self.push_event
+
+    # --- listening
+
+    def open(self) -> None:
+        """Begin to listen; again on the same port after `deafen`."""
+        with self._lock:
+            if self._listener is not None:
+                return
+            listener = socket.create_server((self.host, self.port), backlog=16)
+            self.port = listener.getsockname()[1]
+            self._listener = listener
+            self._spawn(self._accept, listener)
+
+    def deafen(self) -> None:
+        """Stop listening: connections are refused. Those that exist live on."""
+        with self._lock:
+            listener, self._listener = self._listener, None
+            if listener is not None:
+                listener.shutdown(socket.SHUT_RDWR)
+                listener.close()
+
+    def hang_up(self) -> None:
+        """End the conversation at once, whoever is in the middle of what."""
+        if (link := self.link) is not None:
+            link.shut()
+            link.is_gone.wait(5)
+
+    def close(self) -> None:
+        self.deafen()
+        with self._lock:
+            for sock in self._sockets:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive(), f"{thread.name} does not end"
+
+    def _spawn(self, target, *args) -> None:  # type: ignore[no-untyped-def]
+        def run() -> None:
+            try:
+                target(*args)
+            finally:
+                with self._lock:
+                    self._threads.discard(thread)
+
+        thread = threading.Thread(target=run, name=f"simcam-{target.__name__}", daemon=True)
+        with self._lock:
+            self._threads.add(thread)
+        thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            self.camera.stats.connections += 1
+            with self._lock:
+                self._sockets.add(sock)
+            self._spawn(self._greet, sock)
+
+    def _greet(self, sock: socket.socket) -> None:
+        """The first packet's type says which of the two sockets this is; nothing else is let in."""
+        reset = False
+        try:
+            self.trouble.accepted()
+            head = sock.recv(8, socket.MSG_PEEK | socket.MSG_WAITALL)
+            kind = int.from_bytes(head[4:8], "little")
+            if kind == PacketType.INIT_COMMAND_REQUEST:
+                self._serve_command(Wire(sock, Channel.COMMAND, self.pace, self.trouble))
+            elif kind == PacketType.INIT_EVENT_REQUEST:
+                self._serve_event(Wire(sock, Channel.EVENT, Pace(None), None))
+            else:
+                reset = True
+        except Reset:
+            reset = True
+        except (Hangup, ProtocolError, OSError):
+            pass
+        finally:
+            with self._lock:
+                self._sockets.discard(sock)
+            close(sock, reset=reset)
+
+    # --- the command socket
+
+    def _serve_command(self, wire: Wire) -> None:
+        request = wire.receive()
+        assert isinstance(request, InitCommandRequest)
+        reason = BUSY
+        if self._seat.acquire(timeout=0.5):  # the one before may just be leaving
+            try:
+                reason = self.door.admit(request.guid, wire.idle)
+                if not reason:
+                    self._converse(wire)
+            finally:
+                self._seat.release()
+        if reason:
+            self.camera.stats.refused[reason] += 1
+            self._say(wire, InitFail(reason))
+
+    def _converse(self, wire: Wire) -> None:
+        link = Link(next(self._numbers), wire)
+        self.link = link
+        try:
+            self.camera.stats.handshakes += 1
+            profile = self.camera.profile
+            number = 1 if link.number == 1 else link.number
+            self._say(wire, InitCommandAck(number, profile.guid, profile.friendly_name))
+            self._transactions(link)
+        finally:
+            self.link = None
+            if link.event is not None:
+                link.event.shut()
+            link.is_gone.set()
+            self.camera.new_session()
+
+    def _transactions(self, link: Link) -> None:
+        session = Session()
+        while (packet := link.command.receive()) is not CLOSED:
+            if isinstance(packet, ProbeRequest):
+                self._say(link.command, ProbeResponse())
+            elif isinstance(packet, OperationRequest):
+                if not link.event_came.wait(5):
+                    raise Hangup("the event connection never came")
+                started = time.monotonic()
+                payload = self._data_out(link.command) if packet.data_phase == DATA_PHASE_OUT else b""
+                transaction = Transaction(
+                    packet.code, packet.transaction_id, packet.params, session, link.command
+                )
+                self._transact(link, transaction, payload, started)
+
+    def _data_out(self, wire: Wire) -> bytes:
+        payload = bytearray()
+        while not isinstance(packet := wire.receive(), EndData):
+            if packet is CLOSED:
+                raise Hangup("the peer is gone")
+            if isinstance(packet, Payload):
+                payload += packet.data
+                if len(payload) > MAX_DATA_OUT_BYTES:
+                    raise Reset("more data than any operation takes")
+        return bytes(payload)
+
+    def _transact(self, link: Link, transaction: Transaction, payload: bytes, started: float) -> None:
+        stats = self.camera.stats
+        stats.operations[f"{transaction.code:#06x}"] += 1
+        if transaction.code in (0x9116, 0x911D):
+            link.awake_at = time.monotonic()
+        answer = self.trouble.before(transaction)
+        if answer is None:
+            answer = perform(self.camera, transaction.session, transaction.code, transaction.params, payload)
+        answer = self.trouble.after(transaction, answer)
+        if (delay := started + self.rtt_seconds - time.monotonic()) > 0:
+            time.sleep(delay)
+        before = link.command.sent_bytes
+        try:
+            if self.coalesce:
+                link.command.send(self._packets(link.command, transaction, answer))
+            else:
+                for packet in self._packets(link.command, transaction, answer):
+                    link.command.send([packet])
+        finally:
+            stats.sent_bytes += link.command.sent_bytes - before
+            if answer.item is not None:
+                stats.object_bytes += link.command.sent_bytes - before
+                stats.reads[answer.item.path] += link.command.sent_bytes - before
+        if answer.then is not None:
+            answer.then(link.command)
+
+    def _packets(self, wire: Wire, transaction: Transaction, answer: Answer) -> Iterator[bytes | memoryview]:
+        """The answer as bytes: StartData, Data*, EndData, OperationResponse; or whatever a trouble put in their place."""
+        yield from answer.raw_before
+        if answer.raw is not None:
+            yield from answer.raw
+            return
+        tid, connection = transaction.id, wire.connection
+        if answer.size is not None:
+            total = None if answer.is_total_unknown else answer.size + answer.promised_more
+            yield connection.send(StartData(tid, total))
+            left = answer.size
+            sizes = self.trouble.packet_sizes or self._packet_sizes()
+            views = iter(answer.views)
+            view = memoryview(b"")
+            while True:
+                size = min(left, next(sizes))
+                left -= size
+                yield connection.send_payload(tid, size, last=not left)
+                while size:
+                    view = view or memoryview(next(views, b""))
+                    if not view:
+                        raise Reset("the file behind the card has shrunk")
+                    yield view[:size]
+                    size, view = size - min(size, len(view)), view[size:]
+                if not left:
+                    break
+        yield connection.send(OperationResponse(answer.code, tid, answer.params))
+
+    def _packet_sizes(self) -> Iterator[int]:
+        size = 0xFFFFFFF0 if self.camera.profile.single_end_data else self.packet_bytes
+        while True:
+            yield size
+
+    def _say(self, wire: Wire, packet: Packet) -> None:
+        wire.send([wire.connection.send(packet)])
+
+    # --- the event socket
+
+    def _serve_event(self, wire: Wire) -> None:
+        request = wire.receive()
+        link = self.link
+        if (
+            not isinstance(request, InitEventRequest)
+            or link is None
+            or request.connection_number != link.number
+        ):
+            self._say(wire, InitFail(BUSY))
+            return
+        self.trouble.event_connected(wire)
+        link.event = wire
+        self._say(wire, InitEventAck())
+        link.event_came.set()
+        try:
+            while (packet := wire.receive()) is not CLOSED:
+                if isinstance(packet, ProbeRequest):
+                    self._say(wire, ProbeResponse())
+                elif isinstance(packet, Cancel):
+                    self.camera.stats.troubles["cancel"] += 1
+        finally:
+            link.command.shut()
+
+    def push_event(self, code: int, params: tuple[int, ...]) -> None:
+        """Send an event if somebody listens; one that does not fit into the socket is lost."""
+        link = self.link
+        if link is None or link.event is None or not link.event_came.is_set():
+            return
+        packet = encode(Event(code, 0xFFFFFFFF, params))
+        try:
+            link.event.sock.send(packet, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            self.camera.stats.troubles["event_lost"] += 1
+        except OSError:
+            pass

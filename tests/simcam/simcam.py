@@ -1,0 +1,164 @@
+"""`SimCamera`: body, cards, door, troubles and sockets put together, with a beginning and an end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.simcam import fill
+from tests.simcam.camera import Camera
+from tests.simcam.card import Card, Item
+from tests.simcam.door import Door, Pairing
+from tests.simcam.profile import Profile, body_named
+from tests.simcam.server import Server
+from tests.simcam.stats import Shot, Stats
+from tests.simcam.trouble import Trouble
+from tests.simcam.watch import Watch
+
+CardSpec = str | Path | None | Callable[[Card], None]
+"""A card as said in one word: "COUNT:SIZE…" (see `fill.parse_batches`), "recorded-60d", a directory (Path), a
+function that fills a card, or None for an empty slot."""
+
+
+class SimCamera:
+    """One camera. `card` and `cards` fill its slots in order; without either the first holds an empty card.
+
+    `rtt_ms`: every answer comes that much later. `mbit`: pace of everything the camera sends on the command socket.
+    `known`: GUIDs that are paired already, and then the only ones; otherwise `pairing` decides. `write_seconds`: from the
+    press of the shutter to the file. `packet_bytes`: payload of one Data packet. Without `coalesce` every packet goes
+    out in a segment of its own, for observers that do not reassemble. `added_code`: the event class of new objects.
+    """
+
+    def __init__(
+        self,
+        body: str | Profile = "eos-r7",
+        card: CardSpec = None,
+        *,
+        cards: Sequence[CardSpec] = (),
+        serial: str | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        rtt_ms: float = 0.0,
+        mbit: float | None = None,
+        pairing: Pairing | str = Pairing.FIRST,
+        known: Iterable[bytes] = (),
+        write_seconds: float = 0.0,
+        packet_bytes: int = 256 << 10,
+        coalesce: bool = True,
+    ) -> None:
+        self.profile = body if isinstance(body, Profile) else body_named(body, serial=serial)
+        specs = [card] if card is not None else list(cards) or [lambda empty: None]
+        if len(specs) > len(self.profile.slots):
+            raise ValueError(
+                f"{self.profile.name} has {len(self.profile.slots)} card slots, not {len(specs)}"
+            )
+        made = [self._card(index, spec) for index, spec in enumerate(specs)]
+        self.camera = Camera(self.profile, made, write_seconds=write_seconds)
+        guids = set(known)
+        self.door = Door(Pairing.KNOWN if guids else Pairing(pairing), guids)
+        self.trouble = Trouble(self.camera)
+        self.server = Server(
+            self.camera,
+            self.door,
+            self.trouble,
+            host=host,
+            port=port,
+            rtt_seconds=rtt_ms / 1000,
+            mbit=mbit,
+            packet_bytes=packet_bytes,
+            coalesce=coalesce,
+        )
+        self.watches = [Watch(self.camera, found) for found in made if found and found.folder_path]
+
+    def _card(self, index: int, spec: CardSpec) -> Card | None:
+        if spec is None:
+            return None
+        card = Card(
+            self.profile.slots[index][0], salt=f"slot{index}:" if index else "", is_eos=self.profile.is_eos
+        )
+        if isinstance(spec, Path):
+            fill.from_directory(card, spec)
+        elif spec == "recorded-60d":
+            fill.as_recorded_60d(card)
+        elif isinstance(spec, str):
+            fill.by_formula(card, fill.parse_batches(spec))
+        else:
+            spec(card)
+        return card
+
+    # --- life
+
+    def start(self) -> None:
+        self.server.open()
+        for watch in self.watches:
+            watch.start()
+
+    def stop(self) -> None:
+        for watch in self.watches:
+            watch.stop()
+        self.camera.later.close()
+        self.server.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # --- what a test wants to know and do
+
+    @property
+    def host(self) -> str:
+        return self.server.host
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    @property
+    def stats(self) -> Stats:
+        return self.camera.stats
+
+    @property
+    def cards(self) -> list[Card]:
+        return self.camera.cards
+
+    def files(self) -> list[Item]:
+        """Every file on every card, in the order of handles."""
+        with self.camera.lock:
+            return [item for card in self.camera.cards for item in card.files()]
+
+    def contents(self) -> dict[str, str]:
+        """SHA-256 by (path within its card), prefixed with the storage id when there are several cards."""
+        many = len(self.camera.cards) > 1
+        found = {}
+        for item in self.files():
+            assert item.source is not None
+            found[f"{item.storage:08x}/{item.path}" if many else item.path] = item.source.sha256()
+        return found
+
+    def shoot(
+        self, files: str | Sequence[tuple[str, int]] = "JPG:5M", *, slot: int = 0, count: int = 1
+    ) -> list[Shot]:
+        """Press the shutter: "JPG:5M", or "JPG:5M+CR3:25M" for two files of one shot."""
+        if isinstance(files, str):
+            words = [word.partition(":") for word in files.split("+")]
+            files = [(extension.upper(), fill.parse_size(size)) for extension, _, size in words]
+        return self.camera.shoot(files, slot=slot, count=count)
+
+    def shoot_every(self, seconds: float, files: str = "JPG:5M", *, slot: int = 0) -> None:
+        """Keep shooting at a fixed pace, first after one period."""
+        self.camera.later.every(seconds, lambda: self.shoot(files, slot=slot))
