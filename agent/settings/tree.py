@@ -1,0 +1,244 @@
+"""What can be set, with its defaults and limits. A new setting is one field here, or in a backend's Config.
+
+Every field has a title and a description: forms and the text of problems are made of them. Validators raise
+ValueErrors in words that fit behind the field's path ("must be …").
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agent.backends import Destination
+from agent.keys import Media
+
+ENV_PREFIX = "HOTSHOE_"
+ENV_SEPARATOR = "__"
+
+_BYTE_SIZE = TypeAdapter(ByteSize)
+_PERCENT = re.compile(r"(\d{1,3}) ?%")
+
+
+def _slug(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name) or ENV_SEPARATOR in name:
+        raise ValueError("must be a short name of lower-case letters, digits, - and single _, such as main")
+    return name
+
+
+def _host(host: str) -> str:
+    if not re.fullmatch(r"[\w.:%-]+", host) or re.fullmatch(r"[^:]*:\d*", host):
+        raise ValueError(
+            "must be an address or a name alone, such as 192.168.1.2; a port has its own setting"
+        )
+    return host
+
+
+def _backlog(value: object) -> object:
+    """Take a TOML time or date as well as text; keep camera-local text that compares with a file's `captured`."""
+    if value in ("all", "none"):
+        return value
+    try:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        elif isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime(value.year, value.month, value.day)
+    except ValueError:
+        value = None
+    if not isinstance(value, datetime) or value.tzinfo:
+        raise ValueError(
+            'must be "all", "none" or a time by the camera\'s own clock, such as 2024-05-01T18:00:00'
+        )
+    return value.isoformat(timespec="seconds")
+
+
+def _budget(value: object) -> object:
+    try:
+        if percent := _PERCENT.fullmatch(str(value).strip()):
+            if 1 <= int(percent[1]) <= 100:
+                return f"{int(percent[1])}%"
+        elif isinstance(value, str | int) and _BYTE_SIZE.validate_python(value) > 0:
+            return str(value)
+    except ValidationError:
+        pass
+    raise ValueError('must be a size such as "20 GiB", or a share of what is free such as "80%"')
+
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Slug = Annotated[str, AfterValidator(_slug)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CameraSettings(_Section):
+    """One camera on the network."""
+
+    name: Slug = Field(title="Name", description="What the camera is called here, such as main.")
+    host: Annotated[str, AfterValidator(_host)] = Field(
+        title="Address", description="Its address on the network, such as 192.168.1.2."
+    )
+    port: int = Field(default=15740, ge=1, le=65535, title="Port", description="Its PTP/IP port.")
+    enabled: bool = Field(default=True, title="In use", description="False leaves this camera alone.")
+    backlog: Annotated[str, BeforeValidator(_backlog)] = Field(
+        default="all",
+        title="Pictures already on the card",
+        description="What to take of a card full of old pictures on first contact: all, none, or since a time.",
+    )
+    session_id: int = Field(
+        default=1, ge=1, le=0xFFFFFFFF, title="Session", description="The PTP session number to open."
+    )
+    # A 1D X II shows busy and locks its dials when it is asked more than about ten times a second.
+    poll_seconds: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=600,
+        title="Look every",
+        description="Seconds between two looks; by default what suits the model.",
+    )
+
+
+class Match(_Section):
+    """Which files a route is for. What is left out matches everything."""
+
+    kind: Annotated[tuple[Media, ...], BeforeValidator(_several)] = Field(
+        default=(), title="Kinds", description="Among jpeg, raw, heif, video, audio, other."
+    )
+    camera: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+        default=(), title="Cameras", description="Names of cameras."
+    )
+
+
+class Route(_Section):
+    """Where files go."""
+
+    destinations: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+        min_length=1, title="Destinations", description='Names of destinations, such as ["archive"].'
+    )
+    match: Match = Field(default=Match(), title="Only", description="Which files; all by default.")
+    auto: bool = Field(
+        default=True, title="By itself", description="False sends a file only when a person asks for it."
+    )
+    template: str | None = Field(
+        default=None,
+        title="Template",
+        description="What files are called there, instead of the destination's own template.",
+    )
+
+
+class UploadSettings(_Section):
+    workers: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        title="Uploads at once",
+        description="Uploads that run side by side, over all destinations.",
+    )
+
+
+class SpoolSettings(_Section):
+    """Where files wait between the card and their destinations."""
+
+    path: Path | None = Field(
+        default=None, title="Folder", description="By default spool in the state folder."
+    )
+    budget: Annotated[str, BeforeValidator(_budget)] = Field(
+        default="80%",
+        title="Budget",
+        description='The most it may hold: a size such as "20 GiB", or a share of the free space.',
+    )
+
+    def budget_bytes(self, available_bytes: int) -> int:
+        """Return the budget in bytes. `available_bytes`: what is free on the disk plus what the spool holds."""
+        if percent := _PERCENT.fullmatch(self.budget):
+            return available_bytes * int(percent[1]) // 100
+        return int(_BYTE_SIZE.validate_python(self.budget))
+
+
+class LogSettings(_Section):
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", title="Level", description="The least that is logged."
+    )
+    format: Literal["text", "json"] = Field(
+        default="text", title="Format", description="Lines for people, or one JSON object a line."
+    )
+
+
+class Settings(BaseSettings):
+    """The root. Build it with `load`: constructed directly it reads no file and no environment."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_SEPARATOR
+    )
+
+    state_dir: Path = Field(
+        default=Path("state"), title="State folder", description="Where the ledger and the spool are kept."
+    )
+    cameras: tuple[CameraSettings, ...] = Field(
+        default=(), title="Cameras", description="One [[cameras]] each."
+    )
+    destinations: dict[Slug, Destination] = Field(
+        default={}, title="Destinations", description="One [destinations.NAME] each."
+    )
+    routes: tuple[Route, ...] = Field(default=(), title="Routes", description="One [[routes]] each.")
+    upload: UploadSettings = UploadSettings()
+    spool: SpoolSettings = SpoolSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    @property
+    def spool_path(self) -> Path:
+        return self.spool.path or self.state_dir / "spool"
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """What differs between two settings. Names stand for what was added, removed or changed alike."""
+
+    cameras: frozenset[str]
+    destinations: frozenset[str]
+    routes: bool
+    others: frozenset[str]  # names of other top-level settings
+
+
+def differences(old: Settings, new: Settings) -> Changes:
+    """Say what a change of settings concerns; what is not named goes on undisturbed."""
+    before, after = {c.name: c for c in old.cameras}, {c.name: c for c in new.cameras}
+    others = set(Settings.model_fields) - {"cameras", "destinations", "routes"}
+    return Changes(
+        cameras=frozenset(n for n in before.keys() | after.keys() if before.get(n) != after.get(n)),
+        destinations=frozenset(
+            n
+            for n in old.destinations.keys() | new.destinations.keys()
+            if old.destinations.get(n) != new.destinations.get(n)
+        ),
+        routes=old.routes != new.routes,
+        others=frozenset(n for n in others if getattr(old, n) != getattr(new, n)),
+    )
