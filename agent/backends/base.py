@@ -11,9 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from agent.faults import Fault
+
+RESERVED = ".hotshoe-"
+"""How the names of partials and probes begin; no key may have a segment that does."""
 
 
 class Proof(StrEnum):
@@ -69,17 +75,61 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """What a probe found out. `exclusive` is what a commit here can claim."""
+    """What a probe found out. `exclusive` and `proof` are what a commit here can claim."""
 
     steps: tuple[Step, ...]
     exclusive: Exclusive
+    proof: Proof | None = None  # None: nothing could be written
     free_bytes: int | None = None
+    fault: Fault | None = None  # what stopped the first step that failed
 
 
 class Entry(msgspec.Struct, frozen=True):
     name: str
     is_folder: bool
     size: int | None = None
+
+
+class DestinationConfig(BaseModel):
+    """What every destination can be told. A backend's own Config adds to it and names the `kind`.
+
+    Secrets are `SecretStr`; the module of a Config imports no SDK.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    wanted_digests: ClassVar[frozenset[str]] = frozenset({"sha256"})
+    """Fields of `Digests` that `commit` can make use of."""
+
+    template: str = Field(
+        "{date:%Y-%m-%d}/{name}",
+        title="Path template",
+        description="Where a file goes below the destination's root, for example {camera}/{date:%Y-%m-%d}/{folder}/{name}.",
+        min_length=1,
+        max_length=500,
+    )
+    workers: int | None = Field(
+        None,
+        title="Uploads at once",
+        description="How many files may be on their way here at the same time; empty: as set for all destinations.",
+        ge=1,
+        le=16,
+    )
+    minimum_proof: Proof = Field(
+        Proof.READBACK,
+        title="Proof wanted",
+        description="The weakest proof of delivery to accept. With size alone nothing counts as verified.",
+    )
+
+
+def split_key(key: str) -> tuple[str, ...]:
+    """Return the segments of `key`. ValueError for one that could leave the root or meet our temporary names."""
+    key.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
+    segments = tuple(key.split("/"))
+    for segment in segments:
+        if segment in ("", ".", "..") or "\0" in segment or segment.startswith(RESERVED):
+            raise ValueError(f"not a key: {key!r}")
+    return segments
 
 
 class Upload(Protocol):
@@ -116,6 +166,10 @@ class Upload(Protocol):
 class Backend(Protocol):
     """A destination: knows keys (``a/b/c.jpg``, relative, sanitised), nothing of cameras or the ledger."""
 
+    exclusive: Exclusive | None
+    """What commits here can claim; None until `check` has found out or the engine remembers it from last time.
+    With CHECKED, `commit` looks right before it publishes."""
+
     def start(self, key: str, size: int, token: str) -> Upload:
         """Begin or go on.
 
@@ -125,6 +179,9 @@ class Backend(Protocol):
 
     def find(self, key: str, size: int, digests: Digests | None) -> Found:
         """Say what stands under `key`. Other size: DIFFERENT. Same size: compared by content."""
+
+    def drop(self, key: str, token: str) -> None:
+        """Drop what an unfinished upload of this token left, if anything. Never touches what is published."""
 
     def check(self) -> Check:
         """Write, read back, list, try to overwrite, delete a probe. Never raises; says it in the steps."""

@@ -78,9 +78,12 @@ class Cameras:
                 serial,
             )
 
-    async def model_memory(self, model: str, firmware: str) -> dict[str, str]:
+    async def memory_for_serial(self, serial: str) -> dict[str, str]:
+        """What is remembered of the model of a body that was met before; empty for one that was not."""
         rows = await self._store.all(
-            "SELECT key, value FROM model_memory WHERE model = ? AND firmware = ?", model, firmware
+            "SELECT m.key, m.value FROM camera c JOIN model_memory m ON m.model = c.model AND m.firmware = c.firmware"
+            " WHERE c.serial = ?",
+            serial,
         )
         return {row["key"]: row["value"] for row in rows}
 

@@ -53,7 +53,7 @@ class Deliveries:
         """
         now = utc_now()
         marks = ", ".join("?" * len(fetching)) or "NULL"
-        async with self._store.transaction():
+        async with self._store.transaction(wakes=False):  # a vain look must not wake the looker
             rows = await self._store.all(
                 "UPDATE delivery SET state = 'uploading', started_at = coalesce(started_at, ?), tries = tries + 1,"
                 " waiting_for = NULL, next_try_at = NULL WHERE id = (SELECT d.id FROM delivery d JOIN file f ON f.id = d.file_id"
@@ -67,6 +67,7 @@ class Deliveries:
             )
         if not rows:
             return None
+        self._store.wake()
         row = dict(rows[0])
         identity, name, size, generation, sha256, crc32c = msgspec.json.decode(row.pop("facts"))
         return Job(
@@ -109,6 +110,15 @@ class Deliveries:
         except sqlite3.IntegrityError:
             return None
         return token
+
+    async def undone_holder(self, destination: str, key: str) -> tuple[int, str] | None:
+        """Which queued delivery has this key: (its id, the identity of its file)."""
+        rows = await self._store.all(
+            "SELECT d.id, f.identity FROM delivery d JOIN file f ON f.id = d.file_id WHERE d.destination = ?"
+            " AND d.key = ? COLLATE NOCASE AND d.shared_with IS NULL AND d.state = 'queued'",
+            *(destination, key),
+        )
+        return (int(rows[0]["id"]), str(rows[0]["identity"])) if rows else None
 
     @shielded
     async def finish_delivery(self, delivery_id: int, outcome: Outcome) -> None:

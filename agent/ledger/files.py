@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -22,7 +22,7 @@ class Known(msgspec.Struct, frozen=True):
     captured: str
     state: str
     skipped_by: str | None = None
-    has_open_delivery: bool = False
+    is_owed_again: bool = False
 
 
 class NewFile(msgspec.Struct, frozen=True):
@@ -53,13 +53,18 @@ class Files:
     def __init__(self, store: Store):
         self._store = store
 
-    async def known(self, serial: str, storage: int, folder: str) -> list[Known]:
-        """Every file that was ever seen at this place."""
+    async def known(self, serial: str, storage: int, folder: str, name: str | None = None) -> list[Known]:
+        """Every file that was ever seen at this place: in a folder, or under one name in it.
+
+        `is_owed_again`: it was evicted, and a destination that works has not got it yet.
+        """
         rows = await self._store.all(
-            "SELECT id, storage, folder, name, size_bytes AS size, captured, state, skipped_by, state = 'evicted' AND EXISTS"
-            " (SELECT 1 FROM delivery d WHERE d.file_id = file.id AND d.state IN ('queued', 'uploading')) AS has_open_delivery"
-            " FROM file WHERE serial = ? AND storage = ? AND folder = ?",
-            *(serial, storage, folder),
+            "SELECT id, storage, folder, name, size_bytes AS size, captured, state, skipped_by,"
+            " state = 'evicted' AND EXISTS (SELECT 1 FROM delivery d JOIN subject s ON s.kind = 'destination'"
+            " AND s.name = d.destination AND s.state = 'ready' WHERE d.file_id = file.id AND d.state = 'queued')"
+            " AS is_owed_again FROM file WHERE serial = ? AND storage = ? AND folder = ?"
+            + (" AND name = ?" if name else ""),
+            *([serial, storage, folder, name] if name else [serial, storage, folder]),
         )
         return [msgspec.convert(dict(row), Known, strict=False) for row in rows]
 
@@ -122,14 +127,10 @@ class Files:
         return True
 
     @shielded
-    async def relist(self, handles: Mapping[int, int], returned: Sequence[int]) -> None:
-        """Note new handles of known files (id → handle), and files that are back on the card."""
-        if not handles and not returned:
-            return
+    async def bring_back(self, file_ids: Sequence[int]) -> None:
+        """These were gone and are on the card again."""
         async with self._store.transaction():
-            for file_id, handle in handles.items():
-                await self._store.do("UPDATE file SET handle = ? WHERE id = ?", handle, file_id)
-            for file_id in returned:
+            for file_id in file_ids:
                 await self._store.do(
                     "UPDATE file SET state = 'discovered', ended_at = NULL WHERE id = ? AND state = 'gone'",
                     file_id,
@@ -166,7 +167,9 @@ class Files:
         return gone
 
     @shielded
-    async def begin_fetch(self, file_id: int, *, from_zero: bool, owed: Sequence[NewDelivery]) -> int:
+    async def begin_fetch(
+        self, file_id: int, handle: int, *, from_zero: bool, owed: Sequence[NewDelivery]
+    ) -> int:
         """Step 1: the file is 'fetching', its deliveries stand with their final keys. Returns the generation.
 
         A delivery that exists already keeps its key. One whose shot also lies on the other card (same folder,
@@ -175,10 +178,10 @@ class Files:
         now = utc_now()
         async with self._store.transaction():
             row = await self._store.one(
-                "UPDATE file SET state = 'fetching', generation = generation + ?, fetching_at = coalesce(fetching_at, ?),"
+                "UPDATE file SET state = 'fetching', handle = ?, generation = generation + ?, fetching_at = coalesce(fetching_at, ?),"
                 " tries = tries + 1, waiting_for = NULL, fault_code = NULL, fault_detail = '', next_try_at = NULL"
                 " WHERE id = ? RETURNING generation",
-                *(int(from_zero), now, file_id),
+                *(handle, int(from_zero), now, file_id),
             )
             if owed:
                 parameters: list[Any] = []

@@ -161,7 +161,7 @@ class Store:
         self._changed.set()
 
     @asynccontextmanager
-    async def transaction(self, *, durable: bool = False) -> AsyncIterator[None]:
+    async def transaction(self, *, durable: bool = False, wakes: bool = True) -> AsyncIterator[None]:
         """All or nothing; wakes whoever waits for a change. `durable`: survives a power cut when it returns."""
         async with self._writing:
             if self._is_full is not durable:
@@ -176,7 +176,8 @@ class Store:
                 await self._db.execute("ROLLBACK")
                 raise
             await self._db.execute("COMMIT")
-        self.wake()
+        if wakes:
+            self.wake()
 
     async def do(self, sql: str, *parameters: Any) -> None:
         self.statements += 1

@@ -1,0 +1,197 @@
+"""One file from the card into the spool, by the order of writes.
+
+Nothing is trusted over a gap: before a read goes on from an offset, the object is looked up again and must be the
+same file; and once more after the last byte, because handles are reused and cards are swapped. Only then is the
+file finished. PTP has no checksum: what the camera sends twice alike is taken as what is on the card.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from agent.camera import Body, Object
+from agent.collector.queue import Item
+from agent.collector.room import RoomMaker
+from agent.collector.surroundings import Surroundings
+from agent.faults import Advice, Kind, Scope, fault
+from agent.keys import Media
+from agent.ledger import Ledger, NewDelivery
+from agent.progress import Progress, Transfer
+from agent.spool import Spool, Writer
+
+log = structlog.get_logger("collector")
+
+FAULTS = {
+    "camera.file_changed": Advice(
+        Kind.RETRYABLE,
+        "Another file stands where this one was (card changed, or file deleted): the cards are read again.",
+        Scope.ITEM,
+    ),
+    "camera.unsteady": Advice(
+        Kind.RETRYABLE,
+        "The camera sent the beginning of the file differently twice: it is fetched again.",
+        Scope.ITEM,
+    ),
+}
+CHUNK_BYTES = 1 << 20
+_HEADER_BYTES = 16
+
+Overtake = Callable[[int], Awaitable[bool]]
+
+
+class Fetcher:
+    """Fetches for one connected body, one file at a time but for those that overtake a larger kind."""
+
+    def __init__(
+        self,
+        body: Body,
+        ledger: Ledger,
+        spool: Spool,
+        progress: Progress,
+        room: RoomMaker,
+        around: Surroundings,
+    ):
+        self._body = body
+        self._ledger = ledger
+        self._spool = spool
+        self._progress = progress
+        self._room = room
+        self._around = around
+        self._buffers: list[memoryview] = []
+
+    async def fetch(self, item: Item, owed: Sequence[NewDelivery], overtake: Overtake) -> None:
+        """Bring the file into the spool. `overtake(rank)` fetches what goes before it, between chunks, and says whether it did.
+
+        Raises Fault: of item scope, this file waits or fails; else the link or the spool is at fault. The part
+        is kept, unless it turned out to be of another file.
+        """
+        size = item.facts.size
+        await self._room.make(item.file_id, size)
+        events = log.bind(file=item.file_id, name=item.facts.name, camera=item.facts.camera)
+        if self._spool.is_finished(item.file_id):  # a crash between rename and ledger
+            await self._settle(item, await self._spool.rehash(item.file_id, self._around.algorithms), events)
+            return
+        writer = await self._spool.writer(item.file_id, size, self._around.algorithms)
+        async with writer:
+            offset = writer.offset
+            source = item.object
+            if offset or item.tries:
+                source = await self._look_up(item, writer)
+            await self._ledger.files.begin_fetch(
+                item.file_id, source.handle, from_zero=writer.offset == 0, owed=owed
+            )
+            events.info("fetching", size=size, offset=writer.offset)
+            with self._progress.transfer(
+                item.file_id, item.facts.name, "camera", size, writer.offset
+            ) as transfer:
+                source = await self._read(source, item, writer, transfer, overtake)
+            await self._check(source, item, writer, events)
+            digests = await writer.finish()
+        await self._settle(item, digests, events)
+
+    async def _look_up(self, item: Item, writer: Writer) -> Object:
+        """The same file in this session; a part of one that is no longer there is of no use."""
+        fresh = await self._body.lookup(item.object)
+        if fresh is None or fresh.size != item.facts.size:
+            await writer.discard()
+            raise fault(FAULTS, "camera.file_changed", f"{item.facts.folder}/{item.facts.name}")
+        return fresh
+
+    async def _read(
+        self, source: Object, item: Item, writer: Writer, transfer: Transfer, overtake: Overtake
+    ) -> Object:
+        """Read from the writer's offset to the end: one chunk is received while the one before is written."""
+        if not self._body.can_resume:
+            await self._read_whole(source, writer, transfer)
+            return source
+        buffers = self._buffers or [memoryview(bytearray(CHUNK_BYTES)) for _ in range(2)]
+        self._buffers = []  # a file that overtakes this one brings its own
+        writing: asyncio.Task[None] | None = None
+        offset = writer.offset
+        try:
+            while offset < item.facts.size:
+                chunk = buffers[0][: min(CHUNK_BYTES, item.facts.size - offset)]
+                received = await self._body.read(source, offset, chunk)
+                if writing:
+                    await writing
+                writing = asyncio.create_task(writer.write(chunk[:received]))
+                offset += received
+                buffers.reverse()
+                transfer.advance_to(offset)
+                self._progress.moved()
+                if offset < item.facts.size and await overtake(item.rank):
+                    source = await self._look_up(item, writer)
+            if writing:
+                await writing
+        finally:
+            if writing:
+                await _settled(writing)
+        self._buffers = buffers
+        return source
+
+    async def _read_whole(self, source: Object, writer: Writer, transfer: Transfer) -> None:
+        """For bodies without partial reads: all or nothing, from 0."""
+        if writer.offset:
+            await writer.discard()
+
+        async def take(view: memoryview) -> None:
+            await writer.write(view)
+            transfer.advance_to(writer.offset)
+            self._progress.moved()
+
+        await self._body.stream_whole(source, take)
+
+    async def _check(self, source: Object, item: Item, writer: Writer, events: structlog.BoundLogger) -> None:
+        """The handle named this file to the end; and a strange beginning is really what the card holds."""
+        await self._look_up(item, writer)
+        header = bytearray(min(_HEADER_BYTES, item.facts.size))
+        with self._spool.follow(item.file_id, item.facts.size) as reader:
+            await reader.read_into(0, memoryview(header))
+        if looks_right(bytes(header), item.facts.kind):
+            return
+        if self._body.can_resume:
+            again = bytearray(len(header))
+            received = await self._body.read(source, 0, memoryview(again))
+            if again[:received] != header[:received]:
+                await writer.discard()
+                raise fault(FAULTS, "camera.unsteady", f"{item.facts.folder}/{item.facts.name}")
+        events.warning("odd header", kind=item.facts.kind, header=bytes(header[:8]).hex())
+
+    async def _settle(self, item: Item, digests: dict[str, str], events: structlog.BoundLogger) -> None:
+        await self._ledger.files.finish_fetch(item.file_id, digests["sha256"], digests.get("crc32c"))
+        self._spool.announce(item.file_id, digests)
+        self._progress.fetched_files += 1
+        self._progress.fetched_bytes += item.facts.size
+        self._progress.moved()
+        events.info("fetched", sha256=digests["sha256"])
+
+
+def looks_right(header: bytes, kind: Media) -> bool:
+    """Whether a file of this kind may begin so (protocol: JPEG, CR2, CR3, MP4, MOV). Unknown kinds always may."""
+    is_boxed = header[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
+    if kind is Media.JPEG:
+        return header.startswith(b"\xff\xd8")
+    if kind is Media.RAW:
+        return is_boxed or header[:4] in (
+            b"II*\0",
+            b"MM\0*",
+            b"II\x1a\0",
+            b"FUJI",
+            b"IIU\0",
+            b"IIRO",
+            b"IIRS",
+        )
+    if kind is Media.VIDEO:
+        return is_boxed or header.startswith((b"RIFF", b"\x00\x00\x01\xba", b"\x47"))
+    return True
+
+
+async def _settled(task: asyncio.Task[None]) -> None:
+    """Wait for a write to end, whatever cancels us: the buffer is in its hands."""
+    if not task.done():
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,114 @@
+"""Space in the spool for one more file: the budget's one eviction rule.
+
+Delivered files go first, least recently looked at. If there is none and every missing proof waits on a
+destination that is paused or unreachable, the oldest file that is verified somewhere and still the same on its
+card goes; what it is still owed waits for the camera. If none qualifies, fetching waits and says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from agent.camera import Object
+from agent.faults import Advice, Kind, Scope, fault
+from agent.ledger import Ledger, Row
+from agent.spool import Room, Spool
+
+log = structlog.get_logger("collector")
+
+FAULTS = {
+    "spool.larger_than_budget": Advice(
+        Kind.NEEDS_USER,
+        "The file is larger than the spool may be: raise spool.budget (or give it a larger disk), or skip the file.",
+        Scope.ITEM,
+    ),
+    "spool.no_room": Advice(
+        Kind.RETRYABLE,
+        "The spool is full of files that are not delivered yet: fetching goes on when a destination takes them.",
+    ),
+}
+_LOOK_AGAIN_SECONDS = 10.0
+
+StillOnCard = Callable[[Row], Awaitable[Object | None]]
+
+
+class RoomMaker:
+    def __init__(self, ledger: Ledger, spool: Spool, serial: str, still_on_card: StillOnCard):
+        self._ledger = ledger
+        self._spool = spool
+        self._serial = serial
+        self._still_on_card = still_on_card
+
+    async def make(self, file_id: int, size: int) -> None:
+        """Return when space for the whole file is reserved; wait as long as it takes.
+
+        Raises Fault ``spool.larger_than_budget`` for a file that can never fit.
+        """
+        is_told = False
+        while True:
+            changes = self._ledger.changes
+            verdict = self._spool.reserve(file_id, size)
+            if verdict.room is Room.GRANTED:
+                return
+            if verdict.room is Room.TOO_LARGE:
+                raise fault(FAULTS, "spool.larger_than_budget", f"{verdict.missing_bytes} bytes too large")
+            if await self._evict(verdict.missing_bytes):
+                continue
+            if not is_told:
+                await self._say_why(file_id, verdict.missing_bytes)
+                is_told = True
+            await self._wait(verdict.seen, changes)
+
+    async def _evict(self, missing_bytes: int) -> bool:
+        """Free at least `missing_bytes` if the rule allows; say whether anything was freed."""
+        freed = 0
+        delivered = await self._ledger.files.freeable()
+        for file_id in sorted(delivered, key=self._last_looked_at):
+            if freed >= missing_bytes:
+                break
+            freed += await self._give_up(file_id, "delivered")
+        if freed:
+            return True
+        subjects = await self._ledger.cameras.subjects()
+        unreachable = [s.name for s in subjects if s.kind == "destination" and s.state != "ready"]
+        victim = await self._ledger.files.sacrificeable(unreachable, self._serial)
+        if victim is None:
+            return False
+        row = await self._ledger.files.file(victim)
+        if row is None or await self._still_on_card(row) is None:
+            return False
+        return await self._give_up(victim, "verified elsewhere, and still on its card") > 0
+
+    async def _give_up(self, file_id: int, why: str) -> int:
+        before = self._spool.used_bytes
+        if not await self._spool.evict(file_id):
+            return 0
+        await self._ledger.files.mark_evicted(file_id)
+        log.info("evicted", file=file_id, why=why)
+        return max(1, before - self._spool.used_bytes)
+
+    def _last_looked_at(self, file_id: int) -> float:
+        try:
+            return self._spool.last_read_at(file_id).timestamp()
+        except KeyError:
+            return 0.0
+
+    async def _say_why(self, file_id: int, missing_bytes: int) -> None:
+        waiting = fault(FAULTS, "spool.no_room", f"{missing_bytes} bytes are missing")
+        await self._ledger.files.hold_file(file_id, "spool", waiting.code, waiting.detail, None)
+        log.warning("waiting", file=file_id, waiting_for="spool", code=waiting.code, hint=waiting.hint)
+
+    async def _wait(self, seen: int, changes: int) -> None:
+        """For space given back, or for a delivery that got done."""
+        waits = [
+            asyncio.ensure_future(self._spool.space_changed.after(seen)),
+            asyncio.ensure_future(self._ledger.wait_for_change(changes)),
+        ]
+        try:
+            await asyncio.wait(waits, timeout=_LOOK_AGAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()

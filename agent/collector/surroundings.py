@@ -1,0 +1,51 @@
+"""What all cameras' tasks share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from agent.keys import Facts
+from agent.ledger import Ledger, NewDelivery
+from agent.progress import Progress
+from agent.routing import HasTemplate, identity_of, owed, suffixed
+from agent.settings import Route
+from agent.spool import Spool
+
+
+class Surroundings:
+    """Routes, destinations and algorithms may be replaced while the tasks run."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        spool: Spool,
+        progress: Progress,
+        *,
+        guid: bytes,
+        initiator_name: str,
+        routes: Sequence[Route],
+        destinations: Mapping[str, HasTemplate],
+        algorithms: tuple[str, ...],
+    ):
+        self.ledger = ledger
+        self.spool = spool
+        self.progress = progress
+        self.guid = guid
+        self.initiator_name = initiator_name
+        self.routes = routes
+        self.destinations = destinations
+        self.algorithms = algorithms
+        self.by_hand: set[int] = set()  # files that a person asked for, whatever the routes' `auto` says
+        self.serials: dict[str, str] = {}  # of connected bodies → the name of the settings that serve them
+
+    def owed(self, facts: Facts, *, by_hand: bool = False) -> tuple[NewDelivery, ...]:
+        """The deliveries that a file needs, each with its key and the two suffixed ones behind it."""
+        identity = identity_of(
+            facts.serial, facts.storage, facts.folder, facts.name, facts.size, facts.captured
+        )
+        return tuple(
+            NewDelivery(
+                each.destination, (each.key, suffixed(each.key, identity), suffixed(each.key, identity, 16))
+            )
+            for each in owed(facts, self.routes, self.destinations, by_hand=by_hand)
+        )

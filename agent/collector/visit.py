@@ -1,0 +1,392 @@
+"""One connection's worth of a camera: three loops over one body, ended together by the first failure of the link.
+
+Scanning and looking put what is wanted into the queue; fetching empties it. Handles live and die with the visit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from agent.camera import Body, Folder, Look, Object
+from agent.collector.fetch import Fetcher
+from agent.collector.news import is_old, news
+from agent.collector.queue import RANKS, Item, Queue
+from agent.collector.room import RoomMaker
+from agent.collector.surroundings import Surroundings
+from agent.faults import Fault, Kind, Scope, backoff_seconds
+from agent.keys import Facts
+from agent.ledger import CameraRow, NewFile, Row, as_text
+from agent.routing import identity_of, kind_of
+from agent.settings import CameraSettings
+
+log = structlog.get_logger("collector")
+
+RECONCILE_SECONDS = 60.0
+FULL_SCAN_SECONDS = 600.0
+_SECOND_LOOK_SECONDS = 0.25
+_PATIENCE_SECONDS = 10.0  # for a size that changes at every look; then looked at less often
+_SLOW_LOOK_SECONDS = 3.0
+
+
+class Visit:
+    def __init__(self, body: Body, settings: CameraSettings, row: CameraRow, around: Surroundings):
+        self.body = body
+        self._settings = settings
+        self._row = row
+        self._around = around
+        self._ledger = around.ledger
+        self._serial = body.identity.serial
+        self._queue = Queue()
+        self._unsettled: dict[int, tuple[Object, float]] = {}  # file id → as last seen, since when
+        self._fetching: set[int] = set()
+        self._since_scan: set[int] = set()  # seen by looks since the running scan began: not missing from it
+        self._taking = asyncio.Lock()
+        self._look_soon = asyncio.Event()
+        self._scan_soon = asyncio.Event()
+        self._wants_full_scan = False
+        self._scans = 0
+        self._is_scanning = True
+        room = RoomMaker(self._ledger, around.spool, self._serial, self._still_on_card)
+        self._fetcher = Fetcher(body, self._ledger, around.spool, around.progress, room, around)
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self._is_scanning or len(self._queue) or self._unsettled or self._fetching)
+
+    def hurry(self) -> None:
+        self._queue.hurry()
+        self._request_scan(full=True)
+        self._look_soon.set()
+
+    async def run(self, on_scanned: Callable[[], None]) -> None:
+        """Serve the body until the link fails (an ExceptionGroup with the Fault) or we are cancelled."""
+        self.body.on_wake = self._look_soon.set
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._scan_loop(on_scanned), name="scan")
+            tasks.create_task(self._look_loop(), name="look")
+            tasks.create_task(self._settle_loop(), name="settle")
+            tasks.create_task(self._fetch_loop(), name="fetch")
+
+    # -- scanning and looking ----------------------------------------------------------------------------
+
+    def _request_scan(self, *, full: bool) -> None:
+        self._wants_full_scan = self._wants_full_scan or full
+        self._scan_soon.set()
+
+    async def _scan_loop(self, on_scanned: Callable[[], None]) -> None:
+        await self._scan()
+        await self._ledger.cameras.note_first_scan(self._serial)
+        on_scanned()
+        last_full = time.monotonic()
+        while True:
+            try:
+                async with asyncio.timeout(RECONCILE_SECONDS):
+                    await self._scan_soon.wait()
+            except TimeoutError:
+                pass
+            self._scan_soon.clear()
+            is_full, self._wants_full_scan = self._wants_full_scan, False
+            if is_full or time.monotonic() - last_full >= FULL_SCAN_SECONDS:
+                await self._scan()
+                last_full = time.monotonic()
+            else:
+                self._since_scan.clear()
+                for folder in await self.body.reconcile():
+                    await self._take(folder, "scan")
+
+    async def _scan(self) -> None:
+        """Every folder of every card; then what lay in folders that are no longer there is gone."""
+        self._is_scanning = True
+        self._since_scan.clear()
+        began = time.monotonic()
+        listed: dict[int, set[str]] = {storage.id: set() for storage in await self.body.storages()}
+        folders, files, whole = 0, 0, True
+        is_none = self._settings.backlog == "none"
+        held: list[Folder] = []
+        async for folder in self.body.scan():
+            listed.setdefault(folder.storage, set()).add(folder.name)
+            folders, files = folders + 1, files + len(folder.objects)
+            whole = whole and folder.is_complete
+            if is_none:
+                held.append(folder)
+            else:
+                await self._take(folder, "scan")
+        if is_none:
+            await self._take_without_backlog(held)
+        if whole:
+            for storage, names in listed.items():
+                for missing in await self._ledger.files.known_folders(self._serial, storage) - names:
+                    await self._take(Folder(storage, missing, ()), "scan")
+        self._is_scanning = False
+        self._scans += 1
+        if self._scans == 1:
+            seconds = round(time.monotonic() - began, 3)
+            log.info(
+                "scanned",
+                camera=self._settings.name,
+                folders=folders,
+                files=files,
+                wanted=len(self._queue),
+                seconds=seconds,
+            )
+        self._ledger.wake()
+
+    async def _take_without_backlog(self, folders: list[Folder]) -> None:
+        """The rule "none": what is old on a new card is skipped, and which card is new shows only in all of it."""
+        if self._row.first_scan_at is None and self._row.backlog_since is None:
+            since = max((each.captured for folder in folders for each in folder.objects), default="")
+            await self._ledger.cameras.set_backlog(self._serial, since)
+            self._row = _with_backlog(self._row, since)
+        met: set[int] = set()
+        for folder in folders:
+            if folder.storage not in met and self._row.first_scan_at is not None:
+                known = await self._ledger.files.known(self._serial, folder.storage, folder.name)
+                wanted_once = [row for row in known if row.skipped_by != "backlog"]
+                if len(news(folder.objects, wanted_once, is_complete=False).new) < len(folder.objects):
+                    met.add(folder.storage)
+        for folder in folders:
+            await self._take(folder, "scan", is_card_new=folder.storage not in met)
+
+    async def _look_loop(self) -> None:
+        while True:
+            self._look_soon.clear()
+            await self._take_look(await self.body.look())
+            try:
+                async with asyncio.timeout(self._settings.poll_seconds or self.body.poll_seconds):
+                    await self._look_soon.wait()
+            except TimeoutError:
+                pass
+
+    async def _take_look(self, look: Look) -> None:
+        for seen in (*look.added, *look.changed):
+            await self._take(Folder(seen.storage, seen.folder, (seen,), is_complete=False), "event")
+        if look.removed_handles or look.is_incomplete:
+            self._request_scan(full=False)
+        if look.storages_changed:
+            self._request_scan(full=True)
+
+    # -- what is new -------------------------------------------------------------------------------------
+
+    async def _take(self, folder: Folder, seen_by: str, *, is_card_new: bool = False) -> None:
+        """Compare what was listed with the ledger and note what follows, in this order: rows, then the queue."""
+        async with self._taking:
+            only = folder.objects[0].name if seen_by == "event" else None
+            known = await self._ledger.files.known(self._serial, folder.storage, folder.name, only)
+            found = news(folder.objects, known, is_complete=folder.is_complete)
+            if found.new:
+                await self._discover(found.new, seen_by, is_card_new)
+            if found.returned:
+                await self._ledger.files.bring_back(found.returned)
+            for wanted in found.wanted:
+                self._want(wanted.file_id, wanted.object)
+            for wanted in found.unsettled:
+                self._unsettled.setdefault(wanted.file_id, (wanted.object, time.monotonic()))
+            if seen_by == "event":
+                self._since_scan.update(wanted.file_id for wanted in (*found.wanted, *found.unsettled))
+            gone = [
+                each for each in found.gone if each not in self._since_scan and each not in self._fetching
+            ]
+            for file_id in await self._ledger.files.mark_gone(gone):
+                self._queue.drop(file_id)
+                self._unsettled.pop(file_id, None)
+                log.info("gone", file=file_id, camera=self._settings.name)
+
+    async def _discover(self, objects: Iterable[Object], seen_by: str, is_card_new: bool) -> None:
+        files = [self._new_file(each, seen_by, is_card_new) for each in objects]
+        ids = await self._ledger.files.discover(self._serial, files)
+        for file_id, file, seen in zip(ids, files, objects, strict=True):
+            if file.skipped_by:
+                continue
+            log.info(
+                "discovered",
+                file=file_id,
+                name=file.name,
+                folder=file.folder,
+                size=file.size,
+                camera=self._settings.name,
+                by=seen_by,
+            )
+            if seen_by == "event":
+                self._since_scan.add(file_id)
+            if file.identity is None:
+                self._unsettled[file_id] = (seen, time.monotonic())
+            else:
+                self._want(file_id, seen)
+        self._around.progress.moved()
+
+    def _new_file(self, seen: Object, seen_by: str, is_card_new: bool) -> NewFile:
+        kind = kind_of(seen.name, seen.format)
+        is_skipped = seen_by == "scan" and is_old(
+            seen.captured, self._settings.backlog, self._row.backlog_since, is_card_new=is_card_new
+        )
+        is_final = bool(seen.size) and not seen.is_just_written
+        return NewFile(
+            storage=seen.storage,
+            folder=seen.folder,
+            name=seen.name,
+            captured=seen.captured,
+            size=seen.size if is_final else None,
+            identity=self._identity(seen) if is_final else None,
+            kind=kind,
+            rank=RANKS[kind],
+            shot=seen.group,
+            handle=seen.handle,
+            is_protected=seen.is_protected,
+            seen_by=seen_by,
+            skipped_by="backlog" if is_skipped else None,
+            skip_reason="was on the card at first contact" if is_skipped else None,
+        )
+
+    def _identity(self, seen: Object) -> str:
+        return identity_of(self._serial, seen.storage, seen.folder, seen.name, seen.size or 0, seen.captured)
+
+    def _facts(self, seen: Object) -> Facts:
+        return Facts(
+            camera=self._settings.name,
+            serial=self._serial,
+            storage=seen.storage,
+            folder=seen.folder,
+            name=seen.name,
+            size=seen.size or 0,
+            captured=seen.captured,
+            kind=kind_of(seen.name, seen.format),
+            group=seen.group,
+        )
+
+    def _want(self, file_id: int, seen: Object) -> None:
+        """Queue the file if a route asks for it, or a person did."""
+        if seen.size is None or file_id in self._fetching:
+            return
+        facts = self._facts(seen)
+        if self._around.owed(facts, by_hand=file_id in self._around.by_hand):
+            self._queue.put(Item(file_id, seen, facts))
+
+    # -- sizes that are not final ------------------------------------------------------------------------
+
+    async def _settle_loop(self) -> None:
+        """A size counts once two looks in a row agree on it."""
+        while True:
+            if not self._unsettled:
+                seen = self._ledger.changes
+                await self._ledger.wait_for_change(seen)
+                continue
+            slowest = min(since for _, since in self._unsettled.values())
+            for file_id, (seen_object, since) in list(self._unsettled.items()):
+                await self._settle(file_id, seen_object, since)
+            if self._unsettled:
+                is_slow = time.monotonic() - slowest > _PATIENCE_SECONDS
+                await asyncio.sleep(_SLOW_LOOK_SECONDS if is_slow else _SECOND_LOOK_SECONDS)
+
+    async def _settle(self, file_id: int, before: Object, since: float) -> None:
+        try:
+            fresh = await self.body.refresh(before)
+        except Fault as caught:
+            if caught.scope is Scope.WHOLE:
+                raise
+            await self._ledger.files.hold_file(file_id, "camera", caught.code, caught.detail, None)
+            return
+        if fresh is None:
+            self._unsettled.pop(file_id, None)
+            self._request_scan(full=False)
+            return
+        if not fresh.size or fresh.size != before.size:
+            self._unsettled[file_id] = (fresh, since)
+            return
+        self._unsettled.pop(file_id, None)
+        if await self._ledger.files.settle(
+            file_id, fresh.size, before.captured, self._identity(_final(before, fresh))
+        ):
+            self._want(file_id, _final(before, fresh))
+
+    # -- fetching ----------------------------------------------------------------------------------------
+
+    async def _fetch_loop(self) -> None:
+        while True:
+            item = self._queue.take()
+            if item is None:
+                await self._queue.wait()
+                continue
+            await self._fetch(item)
+
+    async def _overtake(self, rank: int) -> bool:
+        """Fetch whatever is wanted sooner than `rank`; say whether there was anything."""
+        did = False
+        while (item := self._queue.take(better_than=rank)) is not None:
+            await self._fetch(item)
+            did = True
+        return did
+
+    async def _fetch(self, item: Item) -> None:
+        self._fetching.add(item.file_id)
+        try:
+            owed = self._around.owed(item.facts, by_hand=item.file_id in self._around.by_hand)
+            await self._fetcher.fetch(item, owed, self._overtake)
+        except Fault as caught:
+            await self._settle_fault(item, caught)
+        finally:
+            self._fetching.discard(item.file_id)
+            self._ledger.wake()
+
+    async def _settle_fault(self, item: Item, caught: Fault) -> None:
+        is_spool = caught.code.startswith("spool.")
+        if caught.scope is Scope.WHOLE and not is_spool:
+            raise caught
+        events = log.bind(
+            file=item.file_id, name=item.facts.name, camera=self._settings.name, code=caught.code
+        )
+        if caught.kind is not Kind.RETRYABLE and caught.scope is Scope.ITEM:
+            await self._ledger.files.hold_file(item.file_id, "person", caught.code, caught.detail, None)
+            events.error("needs you", hint=caught.hint, detail=caught.detail)
+            return
+        tries = item.tries + 1
+        wait = caught.retry_after_seconds or backoff_seconds(tries, cap=120.0)
+        next_try = as_text(datetime.now(UTC) + timedelta(seconds=wait))
+        await self._ledger.files.hold_file(
+            item.file_id, "spool" if is_spool else "camera", caught.code, caught.detail, next_try
+        )
+        events.warning("waiting", hint=caught.hint, next_try_at=next_try, detail=caught.detail)
+        self._queue.put_later(Item(item.file_id, item.object, item.facts, tries), wait)
+        if caught.code == "camera.file_changed":
+            self._request_scan(full=True)
+        if caught.scope is Scope.WHOLE:
+            await asyncio.sleep(min(wait, 30.0))  # the spool is at fault: the next file would meet the same
+
+    async def _still_on_card(self, row: Row) -> Object | None:
+        """The object that a ledger row describes, if it is on its card now."""
+        described = Object(
+            handle=row["handle"],
+            storage=row["storage"],
+            folder=row["folder"],
+            name=row["name"],
+            size=row["size_bytes"],
+            captured=row["captured"],
+            format=0,
+            group=row["shot"],
+        )
+        return await self.body.lookup(described)
+
+
+def _final(before: Object, fresh: Object) -> Object:
+    """The settled object, with the time that its row already has."""
+    return Object(
+        handle=fresh.handle,
+        storage=before.storage,
+        folder=before.folder,
+        name=before.name,
+        size=fresh.size,
+        captured=before.captured,
+        format=fresh.format,
+        group=fresh.group,
+        is_protected=fresh.is_protected,
+    )
+
+
+def _with_backlog(row: CameraRow, since: str) -> CameraRow:
+    return CameraRow(
+        row.serial, row.name, row.model, row.host, row.port, since, row.first_scan_at, row.is_new
+    )
