@@ -1,0 +1,105 @@
+"""A reader that follows one file of the spool while it grows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from agent.faults import Fault
+from agent.spool.disk import Threads, open_first, read_full
+from agent.spool.growth import Gone, Growth, Restarted
+
+
+class Reader:
+    """Made by `Spool.follow`; used by one task at a time; holds one descriptor from the first read to `close`.
+
+    The descriptor outlives the rename at the end of the fetch. A restarted fetch writes into the same file, so
+    the generation is looked at again after every read.
+    """
+
+    def __init__(
+        self,
+        growth: Growth,
+        size: int,
+        part: Path,
+        whole: Path,
+        threads: Threads,
+        on_close: Callable[[Growth], None],
+    ) -> None:
+        self.size = size
+        self._growth = growth
+        self._generation = growth.generation
+        self._paths = part, whole  # in this order: a rename in between moves the file to the second
+        self._threads = threads
+        self._on_close = on_close
+        self._descriptor: int | None = None
+        self._is_open = True
+        growth.readers += 1
+
+    @property
+    def is_complete(self) -> bool:
+        """All bytes are there, durable and digested."""
+        return self._growth.is_complete
+
+    @property
+    def available_bytes(self) -> int:
+        return self._growth.length
+
+    async def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill `buffer` with the bytes from `offset` on, waiting for them as long as it takes.
+
+        Returns their number: less than the buffer holds at the end of the file, 0 behind it. Raises Restarted,
+        Gone, Fault. May be cancelled at any time; the buffer is the caller's again when it returns or raises.
+        """
+        wanted = min(len(buffer), self.size - offset)
+        if wanted <= 0:
+            self._check()
+            return 0
+        await self._until(offset + wanted)
+        try:
+            await self._threads.run(self._read, offset, buffer[:wanted])
+        except Fault:
+            self._check()
+            raise
+        self._check()
+        self._growth.last_read = time.time()
+        return wanted
+
+    async def _until(self, end: int) -> None:
+        while True:
+            self._check()
+            if self._growth.length >= end:
+                return
+            await self._growth.changed.after(self._growth.changed.count)
+
+    def _check(self) -> None:
+        if not self._is_open:
+            raise ValueError("the reader is closed")
+        if self._growth.is_gone:
+            raise Gone
+        if self._growth.generation != self._generation:
+            raise Restarted
+
+    def _read(self, offset: int, view: memoryview) -> None:
+        if self._descriptor is None:
+            self._descriptor = open_first(*self._paths)
+        read_full(self._descriptor, view, offset)
+
+    def close(self) -> None:
+        """May be repeated."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._growth.readers -= 1
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._on_close(self._growth)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
