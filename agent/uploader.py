@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -51,12 +51,22 @@ _RETRY_CAP_SECONDS = 300.0
 class Target:
     """A configured destination at work."""
 
-    def __init__(self, name: str, backend: Backend, *, workers: int, minimum_proof: Proof, fingerprint: str):
+    def __init__(
+        self,
+        name: str,
+        backend: Backend,
+        *,
+        workers: int,
+        minimum_proof: Proof,
+        fingerprint: str,
+        algorithms: tuple[str, ...] = ("sha256",),
+    ):
         self.name = name
         self.backend = backend
         self.workers = workers
         self.minimum_proof = minimum_proof
         self.fingerprint = fingerprint  # of the settings: a check is repeated when they change
+        self.algorithms = algorithms  # what `commit` and `find` compare
         self.exclusive: Exclusive | None = None
         self.paused = False
         self.failures = 0  # in a row, of the destination as a whole
@@ -83,6 +93,7 @@ class Uploader:
         self.workers = workers
         self.targets: dict[str, Target] = {}
         self._jobs: dict[int, asyncio.Task[None]] = {}
+        self.on_back: Callable[[], None] = lambda: None  # a destination works again
 
     # -- targets -----------------------------------------------------------------------------------------
 
@@ -197,6 +208,7 @@ class Uploader:
             target.failures, target.retry_at = 0, 0.0
             await self._ledger.cameras.set_subject("destination", target.name, "ready")
             log.info("destination is back", destination=target.name)
+            self.on_back()
             self._ledger.wake()
 
     async def _settle_fault(
@@ -307,7 +319,9 @@ class _Delivery:
         self.key = job.key
         self._token = job.token
         self._is_stale = job.is_partial_stale
-        self._digests = Digests(job.sha256, job.crc32c) if job.sha256 else None
+        self._algorithms = target.algorithms
+        is_known = job.sha256 and (job.crc32c or "crc32c" not in target.algorithms)
+        self._digests = Digests(job.sha256 or "", job.crc32c) if is_known else None
 
     async def run(self) -> Receipt:
         if self.key != self._job.wanted_key and self._job.tries == 1:
@@ -377,7 +391,7 @@ class _Delivery:
     async def _wait_for_digests(self) -> None:
         """Until step 3: the whole file is in the spool and its digests are in the ledger."""
         if self._digests is None:
-            digests = await self._spool.fetched(self._job.file_id)
+            digests = await self._spool.fetched(self._job.file_id, self._algorithms)
             self._digests = Digests(digests["sha256"], digests.get("crc32c"))
 
     async def _send_with_retries(self) -> Receipt:

@@ -1,0 +1,36 @@
+"""The registry of destinations: one row per backend.
+
+Importing this loads the settings of every backend and the code of none; `open_backend` loads the one it needs,
+and a backend loads its SDK with its first call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated
+
+from pydantic import Field
+
+from agent.backends.base import Backend, DestinationConfig
+from agent.backends.folder import FolderConfig
+from agent.backends.s3 import S3Config
+
+Destination = Annotated[FolderConfig | S3Config, Field(discriminator="kind")]
+"""The settings of one destination, told apart by `kind`."""
+
+BACKENDS: dict[str, tuple[type[DestinationConfig], str]] = {
+    "folder": (FolderConfig, "agent.backends.folder.backend:FolderBackend"),
+    "s3": (S3Config, "agent.backends.s3.backend:S3Backend"),
+}
+"""By kind: its settings, and where its code is."""
+
+
+def open_backend(config: Destination, *, owner: str) -> Backend:
+    """Return the backend that `config` describes. Nothing is connected to before its first call.
+
+    `owner` (letters and digits) tells this installation's probes from those of others.
+    """
+    module, _, name = BACKENDS[config.kind][1].partition(":")
+    make: Callable[..., Backend] = getattr(import_module(module), name)
+    return make(config, owner=owner)

@@ -61,12 +61,13 @@ class Ledger:
     async def close(self) -> None:
         await self._store.close()
 
-    async def exchange_boot_id(self, boot_id: str) -> str | None:
-        """Keep the id of this boot of the machine; return the one of the last run, None on the first."""
-        last = await self._store.agent_value("boot_id")
-        if last != boot_id:
-            await self._store.set_agent_value("boot_id", boot_id)
-        return last
+    async def last_boot_id(self) -> str | None:
+        """The id of the boot of the machine during which the last run began; None on the first."""
+        return await self._store.agent_value("boot_id")
+
+    async def keep_boot_id(self, boot_id: str) -> None:
+        """Only after the spool has cut what a power loss made doubtful."""
+        await self._store.set_agent_value("boot_id", boot_id)
 
     @property
     def changes(self) -> int:
