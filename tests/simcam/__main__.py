@@ -1,6 +1,6 @@
 """The simulated camera by hand: `python -m tests.simcam --body eos-r7 --synthetic 100:25M`.
 
-Prints one JSON line with its ports when it is ready, and runs until its standard input or a signal ends it.
+Prints one JSON line with its ports when it is ready, and runs until a signal ends it.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def build(options: argparse.Namespace) -> SimCamera:
         known=[bytes.fromhex(text.replace("-", "")) for text in options.guid_required],
         write_seconds=options.write_seconds,
         packet_bytes=options.packet_bytes,
+        control=options.control,
     )
 
 
@@ -81,7 +82,12 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with build(options) as camera:
-        ready = {"host": camera.host, "port": camera.port, "control": None, "body": camera.profile.name}
+        ready = {
+            "host": camera.host,
+            "port": camera.port,
+            "control": camera.control and camera.control.port,
+            "body": camera.profile.name,
+        }
         print(json.dumps(ready), flush=True)
         if options.shoot_every:
             camera.shoot_every(options.shoot_every, options.shot)

@@ -47,7 +47,10 @@ class Camera:
         self.later = Later(profile.name)
         self.queue = events.EventQueue()
         self.on_event: Callable[[int, tuple[int, ...]], None] = lambda code, params: None
+        self.on_written: list[Callable[[Item], None]] = []
         self.loses_events = 0
+        self.events_per_answer: int | None = None
+        self.trailing_zeros = 0
         cards = [*cards, *[None] * (len(profile.slots) - len(cards))]
         self.slots = [Slot(*slot, card) for slot, card in zip(profile.slots, cards, strict=True)]
 
@@ -66,6 +69,9 @@ class Camera:
 
     def item(self, handle: int) -> Item | None:
         return next((card.items[handle] for card in self.cards if handle in card.items), None)
+
+    def card_of(self, item: Item) -> Card:
+        return next(card for card in self.cards if card.items.get(item.handle) is item)
 
     def find(self, name: str) -> Item:
         """The file whose path ends in `name`, on whichever card. KeyError when there is none."""
@@ -130,6 +136,10 @@ class Camera:
     def announce(self, card: Card, items: Sequence[Item], shot: Shot, *before: bytes) -> None:
         """Make known what has just come onto a card: records for GetEvent, hints on the event socket."""
         with self.lock:
+            for item in items:
+                for arrange in self.on_written:
+                    if not item.is_folder:
+                        arrange(item)
             shot.names += [item.name for item in items if not item.is_folder]
             shot.handles += [item.handle for item in items if not item.is_folder]
             records = [events.added(self.profile, item) for item in items]
@@ -138,6 +148,16 @@ class Camera:
                 self.hint(Ev.OBJECT_ADDED, item.handle)
             shot.is_added()
             self.changed.notify_all()
+
+    def resize(self, item: Item, size: int, *, tell: bool = False) -> None:
+        """Change the size that is said of a file."""
+        with self.lock:
+            card = self.card_of(item)
+            card.used_bytes += size - item.listed_size
+            card.changes += 1
+            item.listed_size, item.recorded_info = size, None
+            if tell:
+                self.tell(events.added(self.profile, item, is_change=True))
 
     def forget(self, card: Card, item: Item) -> None:
         """Somebody deleted a file in playback, or by an operation."""

@@ -6,7 +6,6 @@ as long as a person at the camera would.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -28,14 +27,14 @@ class Door:
     known: set[bytes] = field(default_factory=set)
     dialog_seconds: float = 0.0
     dialog_accepts: bool = True
-    refusals: list[int] = field(default_factory=list)  # reasons for the next initiators, used up one by one
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    refusals: int | None = 0  # so many initiators are refused, whoever they are; None: all
+    reason: int = UNSPECIFIED
 
     def admit(self, guid: bytes, wait: Callable[[float], None]) -> int:
         """0 to let in, or the reason of the InitFail. `wait(seconds)` may raise when the initiator gives up."""
-        with self.lock:
-            if self.refusals:
-                return self.refusals.pop(0)
+        if self.refusals != 0:
+            self.refusals = None if self.refusals is None else self.refusals - 1
+            return self.reason
         if self.pairing is Pairing.ANY or guid in self.known:
             return 0
         if self.pairing is Pairing.KNOWN or (self.pairing is Pairing.FIRST and self.known):
@@ -46,6 +45,9 @@ class Door:
             return REJECTED
         self.known.add(guid)
         return 0
+
+    def refuse(self, reason: int, times: int | None) -> None:
+        self.reason, self.refusals = reason, times
 
     def forget(self) -> None:
         """The connection set was deleted on the camera: everybody pairs anew."""

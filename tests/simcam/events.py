@@ -23,8 +23,6 @@ class EventQueue:
         self.is_on = False
         self._records: deque[bytes] = deque()
         self._first: bytes | None = None
-        self.per_answer: int | None = None
-        self.trailing_zeros = 0
 
     def turn_on(self, first: bytes, then: Iterable[bytes]) -> None:
         """`first` is the whole first answer, as recorded; `then` are records for the second."""
@@ -37,14 +35,14 @@ class EventQueue:
         if self.is_on:
             self._records.extend(records)
 
-    def fetch(self) -> bytes:
-        """The data of one GetEvent."""
+    def fetch(self, at_most: int | None = None, trailing_zeros: int = 0) -> bytes:
+        """The data of one GetEvent: `at_most` records, and zeros behind the terminator."""
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        count = len(self._records) if self.per_answer is None else min(self.per_answer, len(self._records))
+        count = len(self._records) if at_most is None else min(at_most, len(self._records))
         taken = b"".join(self._records.popleft() for _ in range(count))
-        return taken + encode.TERMINATOR + bytes(self.trailing_zeros)
+        return taken + encode.TERMINATOR + bytes(trailing_zeros)
 
 
 def added(profile: Profile, item: Item, *, is_change: bool = False) -> bytes:

@@ -87,6 +87,18 @@ def shot(card: Card, files: Sequence[tuple[str, int]], moment: datetime) -> list
     return made
 
 
+def twin(old: Card, later: timedelta, size_change: int) -> Card:
+    """A card with the names and handles of `old` in DCIM: other content, later, `size_change` bytes longer each."""
+    card = Card(old.storage, capacity_bytes=old.capacity_bytes, salt=f"{old.salt}twin:", is_eos=old.is_eos)
+    for folder in old.children(old.dcim.handle):
+        into = card.add_folder(folder.name, folder.captured_at + later)
+        for item in old.children(folder.handle):
+            assert item.source is not None
+            source = Synthetic(card.salt + item.path, max(0, item.source.size + size_change))
+            card.add(into, item.name, source, item.captured_at + later).is_new = False
+    return card
+
+
 def from_directory(card: Card, directory: Path) -> None:
     """Everything under `directory`/DCIM/*, and the names of other folders beside DCIM. Makes DCIM/100CANON when missing."""
     card.folder_path = directory

@@ -8,6 +8,7 @@ data is only described here (`views`) and read while it is sent.
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -38,7 +39,6 @@ class Answer:
     views: Iterable[memoryview | bytes] = ()
     item: Item | None = None  # whose content it is
     # What only troubles set:
-    is_total_unknown: bool = False
     promised_more: int = 0  # StartData announces so many bytes that never come
     raw_before: tuple[bytes, ...] = ()
     raw: Iterable[bytes] | None = None  # in place of everything else
@@ -62,7 +62,7 @@ def answers(*codes: int) -> Callable[[Operation], Operation]:
 
 
 def perform(camera: Camera, session: Session, code: int, params: Sequence[int], payload: bytes) -> Answer:
-    """Carry out one operation. Listed but unknown to us: GeneralError, Canon's favourite way to say no."""
+    """Carry out one operation; `params` are five, those that were not sent are 0. Listed but unknown to us: GeneralError, Canon's favourite way to say no."""
     if code not in camera.profile.operations or (session.was_closed and camera.profile.closes_badly):
         return Answer(Rc.OPERATION_NOT_SUPPORTED)
     if not session.is_open and code not in (Op.GET_DEVICE_INFO, Op.OPEN_SESSION):
@@ -71,7 +71,7 @@ def perform(camera: Camera, session: Session, code: int, params: Sequence[int], 
     if operation is None:
         return Answer(Rc.GENERAL_ERROR)
     with camera.lock:
-        return operation(camera, session, [*params, 0, 0, 0, 0, 0], payload)
+        return operation(camera, session, params, payload)
 
 
 # --- session
@@ -88,7 +88,7 @@ def open_session(camera: Camera, session: Session, params: Sequence[int], payloa
         return Answer(Rc.INVALID_PARAMETER)
     if session.is_open:
         return Answer(Rc.SESSION_ALREADY_OPEN, (1,))
-    session.is_open = True
+    session.is_open, session.opened_at = True, time.monotonic()
     camera.new_session()
     return Answer()
 
@@ -269,7 +269,7 @@ def delete_object(camera: Camera, session: Session, params: Sequence[int], paylo
     item = camera.item(params[0])
     if item is None:
         return Answer(Rc.INVALID_OBJECT_HANDLE)
-    card = next(card for card in camera.cards if item.handle in card.items)
+    card = camera.card_of(item)
     if item.is_protected or item.is_folder:
         return Answer(Rc.OBJECT_WRITE_PROTECTED)
     if card.is_read_only:
@@ -328,7 +328,7 @@ def set_event_mode(camera: Camera, session: Session, params: Sequence[int], payl
 
 @answers(Op.EOS_GET_EVENT)
 def get_event(camera: Camera, session: Session, params: Sequence[int], payload: bytes) -> Answer:
-    return data(camera.queue.fetch())
+    return data(camera.queue.fetch(camera.events_per_answer, camera.trailing_zeros))
 
 
 @answers(Op.EOS_REQUEST_DEVICE_PROP_VALUE)

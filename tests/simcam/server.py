@@ -8,10 +8,11 @@ packets.
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 
 from agent.ptp.connection import CLOSED, Channel, Payload, ProtocolError
@@ -36,9 +37,9 @@ from agent.ptp.packets import (
 )
 from tests.simcam.camera import Camera
 from tests.simcam.door import BUSY, Door
+from tests.simcam.gate import Gate
 from tests.simcam.hooks import Transaction
 from tests.simcam.operations import Answer, Session, perform
-from tests.simcam.trouble import Trouble
 from tests.simcam.wire import Hangup, Pace, Reset, Wire, close
 
 MAX_DATA_OUT_BYTES = 1 << 20
@@ -54,6 +55,7 @@ class Link:
         self.event_came = threading.Event()
         self.is_gone = threading.Event()
         self.awake_at = time.monotonic()
+        self.has_unread_events = False
 
     def shut(self) -> None:
         self.command.shut()
@@ -65,10 +67,10 @@ class Server:
     """Listens on `host`:`port` (0: any) from `open` to `close`."""
 
     def __init__(
-        self, camera: Camera, door: Door, trouble: Trouble, *, host: str, port: int, rtt_seconds: float, mbit: float | None,
+        self, camera: Camera, door: Door, gate: Gate, *, host: str, port: int, rtt_seconds: float, mbit: float | None,
         packet_bytes: int, coalesce: bool,
     ) -> None:  # fmt: skip
-        self.camera, self.door, self.trouble = camera, door, trouble
+        self.camera, self.door, self.gate = camera, door, gate
         self.host, self.port = host, port
         self.rtt_seconds = rtt_seconds
         self.pace = Pace(mbit)
@@ -80,6 +82,7 @@ class Server:
         self._sockets: set[socket.socket] = set()
         self._threads: set[threading.Thread] = set()
         self._lock = threading.RLock()
+        self._closing = threading.Event()
         self._seat = threading.Lock()  # held by whom we talk to
         camera.on_event = self.push_event
 
@@ -110,6 +113,7 @@ class Server:
             link.is_gone.wait(5)
 
     def close(self) -> None:
+        self._closing.set()
         self.deafen()
         with self._lock:
             for sock in self._sockets:
@@ -120,7 +124,7 @@ class Server:
             thread.join(10)
             assert not thread.is_alive(), f"{thread.name} does not end"
 
-    def _spawn(self, target, *args) -> None:  # type: ignore[no-untyped-def]
+    def _spawn(self, target: Callable[..., object], *args: object) -> None:
         def run() -> None:
             try:
                 target(*args)
@@ -148,11 +152,11 @@ class Server:
         """The first packet's type says which of the two sockets this is; nothing else is let in."""
         reset = False
         try:
-            self.trouble.accepted()
+            self.gate.on_accept(sock)
             head = sock.recv(8, socket.MSG_PEEK | socket.MSG_WAITALL)
             kind = int.from_bytes(head[4:8], "little")
             if kind == PacketType.INIT_COMMAND_REQUEST:
-                self._serve_command(Wire(sock, Channel.COMMAND, self.pace, self.trouble))
+                self._serve_command(Wire(sock, Channel.COMMAND, self.pace, self.gate))
             elif kind == PacketType.INIT_EVENT_REQUEST:
                 self._serve_event(Wire(sock, Channel.EVENT, Pace(None), None))
             else:
@@ -189,8 +193,8 @@ class Server:
         try:
             self.camera.stats.handshakes += 1
             profile = self.camera.profile
-            number = 1 if link.number == 1 else link.number
-            self._say(wire, InitCommandAck(number, profile.guid, profile.friendly_name))
+            self.gate.on_ack()
+            self._say(wire, InitCommandAck(link.number, profile.guid, profile.friendly_name))
             self._transactions(link)
         finally:
             self.link = None
@@ -198,6 +202,7 @@ class Server:
                 link.event.shut()
             link.is_gone.set()
             self.camera.new_session()
+            self._closing.wait(self.gate.linger_seconds)
 
     def _transactions(self, link: Link) -> None:
         session = Session()
@@ -230,10 +235,12 @@ class Server:
         stats.operations[f"{transaction.code:#06x}"] += 1
         if transaction.code in (0x9116, 0x911D):
             link.awake_at = time.monotonic()
-        answer = self.trouble.before(transaction)
+        if self.gate.stalls_on_unread_events:
+            self._wait_for_event_reader(link)
+        answer = self.gate.before(transaction)
         if answer is None:
             answer = perform(self.camera, transaction.session, transaction.code, transaction.params, payload)
-        answer = self.trouble.after(transaction, answer)
+        answer = self.gate.after(transaction, answer)
         if (delay := started + self.rtt_seconds - time.monotonic()) > 0:
             time.sleep(delay)
         before = link.command.sent_bytes
@@ -259,24 +266,24 @@ class Server:
             return
         tid, connection = transaction.id, wire.connection
         if answer.size is not None:
-            total = None if answer.is_total_unknown else answer.size + answer.promised_more
+            total = None if self.gate.is_total_unknown else answer.size + answer.promised_more
             yield connection.send(StartData(tid, total))
             left = answer.size
-            sizes = self.trouble.packet_sizes or self._packet_sizes()
+            sizes = self.gate.packet_sizes() if self.gate.packet_sizes else self._packet_sizes()
             views = iter(answer.views)
             view = memoryview(b"")
-            while True:
+            is_last = False
+            while not is_last:
                 size = min(left, next(sizes))
                 left -= size
-                yield connection.send_payload(tid, size, last=not left)
+                is_last = not left and not (size and self.gate.has_empty_end_data)
+                yield connection.send_payload(tid, size, last=is_last)
                 while size:
                     view = view or memoryview(next(views, b""))
                     if not view:
                         raise Reset("the file behind the card has shrunk")
                     yield view[:size]
                     size, view = size - min(size, len(view)), view[size:]
-                if not left:
-                    break
         yield connection.send(OperationResponse(answer.code, tid, answer.params))
 
     def _packet_sizes(self) -> Iterator[int]:
@@ -299,7 +306,7 @@ class Server:
         ):
             self._say(wire, InitFail(BUSY))
             return
-        self.trouble.event_connected(wire)
+        self.gate.on_event_request(wire)
         link.event = wire
         self._say(wire, InitEventAck())
         link.event_came.set()
@@ -313,14 +320,24 @@ class Server:
             link.command.shut()
 
     def push_event(self, code: int, params: tuple[int, ...]) -> None:
-        """Send an event if somebody listens; one that does not fit into the socket is lost."""
+        self.send_event(Event(code, 0xFFFFFFFF, params))
+
+    def send_event(self, packet: Event | ProbeRequest) -> None:
+        """Send if somebody listens; what does not fit into the socket is lost, and may stall the command side."""
         link = self.link
         if link is None or link.event is None or not link.event_came.is_set():
             return
-        packet = encode(Event(code, 0xFFFFFFFF, params))
         try:
-            link.event.sock.send(packet, socket.MSG_DONTWAIT)
+            link.event.sock.send(encode(packet), socket.MSG_DONTWAIT)
         except BlockingIOError:
-            self.camera.stats.troubles["event_lost"] += 1
+            self.camera.stats.troubles["unread_events"] += 1
+            link.has_unread_events = True
         except OSError:
-            pass
+            pass  # its reader notices
+
+    def _wait_for_event_reader(self, link: Link) -> None:
+        """Some bodies stand still while their event socket is full (protocol.md §7.7)."""
+        while link.has_unread_events and link.event is not None and not self._closing.is_set():
+            _, writable, _ = select.select([], [link.event.sock], [], 0.05)
+            link.has_unread_events = not writable
+            link.command.idle(0)

@@ -10,7 +10,9 @@ from typing import Self
 from tests.simcam import fill
 from tests.simcam.camera import Camera
 from tests.simcam.card import Card, Item
+from tests.simcam.control import Control
 from tests.simcam.door import Door, Pairing
+from tests.simcam.gate import Gate
 from tests.simcam.profile import Profile, body_named
 from tests.simcam.server import Server
 from tests.simcam.stats import Shot, Stats
@@ -28,7 +30,7 @@ class SimCamera:
     `rtt_ms`: every answer comes that much later. `mbit`: pace of everything the camera sends on the command socket.
     `known`: GUIDs that are paired already, and then the only ones; otherwise `pairing` decides. `write_seconds`: from the
     press of the shutter to the file. `packet_bytes`: payload of one Data packet. Without `coalesce` every packet goes
-    out in a segment of its own, for observers that do not reassemble. `added_code`: the event class of new objects.
+    out in a segment of its own, for observers that do not reassemble. `control`: port for verbs, see `control`.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class SimCamera:
         write_seconds: float = 0.0,
         packet_bytes: int = 256 << 10,
         coalesce: bool = True,
+        control: int | None = None,
     ) -> None:
         self.profile = body if isinstance(body, Profile) else body_named(body, serial=serial)
         specs = [card] if card is not None else list(cards) or [lambda empty: None]
@@ -58,11 +61,10 @@ class SimCamera:
         self.camera = Camera(self.profile, made, write_seconds=write_seconds)
         guids = set(known)
         self.door = Door(Pairing.KNOWN if guids else Pairing(pairing), guids)
-        self.trouble = Trouble(self.camera)
         self.server = Server(
             self.camera,
             self.door,
-            self.trouble,
+            Gate(self.camera.stats.troubles),
             host=host,
             port=port,
             rtt_seconds=rtt_ms / 1000,
@@ -70,6 +72,9 @@ class SimCamera:
             packet_bytes=packet_bytes,
             coalesce=coalesce,
         )
+        self.trouble = Trouble(self.server)
+        self._control_port = control
+        self.control: Control | None = None
         self.watches = [Watch(self.camera, found) for found in made if found and found.folder_path]
 
     def _card(self, index: int, spec: CardSpec) -> Card | None:
@@ -94,8 +99,12 @@ class SimCamera:
         self.server.open()
         for watch in self.watches:
             watch.start()
+        if self._control_port is not None:
+            self.control = Control(self, self.host, self._control_port)
 
     def stop(self) -> None:
+        if self.control is not None:
+            self.control.close()
         for watch in self.watches:
             watch.stop()
         self.camera.later.close()

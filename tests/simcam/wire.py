@@ -52,7 +52,7 @@ class Pace:
             time.sleep(self._free_at - now)
 
 
-class Gate(Protocol):
+class Brake(Protocol):
     """Decides how much may still go out before an accident."""
 
     def allow(self, size: int) -> int:
@@ -63,14 +63,14 @@ class Gate(Protocol):
 
 
 class Wire:
-    """One socket with its `Connection`. Without a gate nothing ever goes wrong."""
+    """One socket with its `Connection`. Without a brake nothing ever goes wrong."""
 
-    def __init__(self, sock: socket.socket, channel: Channel, pace: Pace, gate: Gate | None) -> None:
+    def __init__(self, sock: socket.socket, channel: Channel, pace: Pace, brake: Brake | None) -> None:
         self.sock = sock
         self.connection = Connection(Role.RESPONDER, channel)
         self.sent_bytes = 0
         self._pace = pace
-        self._gate = gate
+        self._brake = brake
         self._buffer = bytearray(1 << 16)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -91,10 +91,10 @@ class Wire:
         while batch := list(islice(pieces, batch_size)):
             size = sum(map(len, batch))
             self._pace.wait(size)
-            allowed = size if self._gate is None else self._gate.allow(size)
+            allowed = size if self._brake is None else self._brake.allow(size)
             self._write(batch if allowed >= size else _first(batch, allowed))
-            if self._gate is not None and allowed < size:
-                self._gate.strike(self)
+            if self._brake is not None and allowed < size:
+                self._brake.strike(self)
                 self._write(_after(batch, allowed))
 
     def _in_quanta(self, buffers: Iterable[bytes | memoryview]) -> Iterator[memoryview]:
