@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from agent.faults import Fault, Kind
-from agent.spool import FAULTS, Gone, Reader, Restarted, Room, Spool, Writer, boot_id
+from agent.spool import FAULTS, Gone, Reader, Restarted, Room, Spool, Suspended, Writer, boot_id
 from agent.spool import disk as disk_module
 from agent.spool import reader as reader_module
 from agent.spool import writer as writer_module
@@ -60,7 +60,12 @@ async def read_all(reader: Reader, size: int, *, step: Callable[[], int] = lambd
     data = bytearray()
     while True:
         buffer = bytearray(step())
-        got = await reader.read_into(len(data), memoryview(buffer))
+        changes = reader.growth.changed.count
+        try:
+            got = await reader.read_into(len(data), memoryview(buffer))
+        except Suspended:
+            await reader.growth.changed.after(changes)
+            continue
         data += buffer[:got]
         if got < len(buffer):
             return bytes(data)
@@ -380,13 +385,77 @@ async def test_a_read_ends_short_at_the_end_of_the_file_and_nowhere_else(folder:
 
 async def test_a_waiting_read_can_be_cancelled_and_tried_again(folder: Path) -> None:
     spool = await started(folder)
+    writer = await begun(spool, 1, 4)
     with spool.follow(1, 4) as reader:
         buffer = memoryview(bytearray(4))
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
                 await reader.read_into(0, buffer)
-        await stored(spool, 1, b"data")
+        await writer.write(memoryview(b"data"))
         assert await reader.read_into(0, buffer) == 4
+    await writer.suspend()
+
+
+async def test_nobody_waits_for_a_fetch_that_does_not_go_on(folder: Path) -> None:
+    spool = await started(folder)
+    with spool.follow(1, 8) as reader:
+        buffer = memoryview(bytearray(8))
+        with pytest.raises(Suspended):
+            await reader.read_into(0, buffer)
+        writer = await begun(spool, 1, 8)
+        assert list(spool.growing) == [1]
+        await writer.write(memoryview(b"0123"))
+        reading = asyncio.create_task(reader.read_into(0, buffer))
+        digests = asyncio.create_task(spool.fetched(1))
+        await asyncio.sleep(0)
+        await writer.suspend()
+        assert not spool.growing
+        with pytest.raises(Suspended):
+            await asyncio.wait_for(reading, 10)
+        with pytest.raises(Suspended):
+            await asyncio.wait_for(digests, 10)
+        assert await reader.read_into(0, buffer[:4]) == 4  # what is there is there
+        await stored_rest(spool, 1, b"01234567")
+        assert await reader.read_into(0, buffer) == 8
+        assert bytes(buffer) == b"01234567"
+
+
+async def test_digests_are_told_when_they_are_announced_and_only_for_the_fetch_one_followed(
+    folder: Path,
+) -> None:
+    spool = await started(folder)
+    writer = await begun(spool, 1, 4)
+    with spool.follow(1, 4) as old:
+        await writer.write(memoryview(b"old!"))
+        await old.read_into(0, memoryview(bytearray(4)))
+    await writer.discard()
+    await writer.write(memoryview(b"new!"))
+    with spool.follow(1, 4) as new:
+        pass
+    waiting = [
+        asyncio.create_task(spool.fetched(1, ("crc32c",))),
+        asyncio.create_task(spool.fetched(1, read_by=new)),
+    ]
+    digests = await writer.finish()
+    assert spool.is_finished(1)
+    done, _ = await asyncio.wait(waiting, timeout=0.02)
+    assert not done  # not in the ledger yet
+    spool.announce(1, digests)
+    assert await asyncio.wait_for(waiting[1], 10) == {"sha256": sha256(b"new!")}
+    assert await asyncio.wait_for(waiting[0], 10) == await spool.rehash(1, ("sha256", "crc32c"))
+    with pytest.raises(Restarted):
+        await spool.fetched(1, read_by=old)
+    await spool.evict(1)
+    with pytest.raises(Gone):
+        await spool.fetched(1, read_by=new)
+    with pytest.raises(Suspended):
+        await spool.fetched(1)
+
+
+async def test_digests_of_a_file_from_an_earlier_run_are_made_again(folder: Path) -> None:
+    digests = await stored(await started(folder), 1, b"data")
+    spool = await started(folder)
+    assert await spool.fetched(1) == digests
 
 
 async def test_a_fetch_that_begins_again_tells_every_follower(folder: Path) -> None:

@@ -12,7 +12,7 @@ It does not know cameras, destinations or the ledger, decides no eviction, and r
 """
 
 from agent.spool.disk import FAULTS, boot_id
-from agent.spool.growth import Gone, Restarted
+from agent.spool.growth import Gone, Restarted, Suspended
 from agent.spool.reader import Reader
 from agent.spool.space import Change, Room, Verdict
 from agent.spool.store import Recovered, Spool
@@ -27,6 +27,7 @@ __all__ = [
     "Restarted",
     "Room",
     "Spool",
+    "Suspended",
     "Verdict",
     "Writer",
     "boot_id",

@@ -10,7 +10,7 @@ from typing import Self
 
 from agent.faults import Fault
 from agent.spool.disk import Threads, open_first, read_full
-from agent.spool.growth import Gone, Growth, Restarted
+from agent.spool.growth import Growth
 
 
 class Reader:
@@ -30,8 +30,8 @@ class Reader:
         on_close: Callable[[Growth], None],
     ) -> None:
         self.size = size
-        self._growth = growth
-        self._generation = growth.generation
+        self.generation = growth.generation
+        self.growth = growth
         self._paths = part, whole  # in this order: a rename in between moves the file to the second
         self._threads = threads
         self._on_close = on_close
@@ -42,46 +42,38 @@ class Reader:
     @property
     def is_complete(self) -> bool:
         """All bytes are there, durable and digested."""
-        return self._growth.is_complete
+        return self.growth.is_complete
 
     @property
     def available_bytes(self) -> int:
-        return self._growth.length
+        return self.growth.length
 
     async def read_into(self, offset: int, buffer: memoryview) -> int:
-        """Fill `buffer` with the bytes from `offset` on, waiting for them as long as it takes.
+        """Fill `buffer` with the bytes from `offset` on, waiting for them as long as they are being fetched.
 
-        Returns their number: less than the buffer holds at the end of the file, 0 behind it. Raises Restarted,
-        Gone, Fault. May be cancelled at any time; the buffer is the caller's again when it returns or raises.
+        Returns their number: less than the buffer holds at the end of the file, 0 behind it. Raises Suspended
+        (try again later), Restarted, Gone, Fault. May be cancelled; the buffer is the caller's again when this
+        returns or raises.
         """
+        self._require_open()
         wanted = min(len(buffer), self.size - offset)
         if wanted <= 0:
-            self._check()
+            self.growth.check(self.generation)
             return 0
-        await self._until(offset + wanted)
+        await self.growth.until(lambda: self.growth.length >= offset + wanted, self.generation)
+        self._require_open()
         try:
             await self._threads.run(self._read, offset, buffer[:wanted])
         except Fault:
-            self._check()
+            self.growth.check(self.generation)
             raise
-        self._check()
-        self._growth.last_read = time.time()
+        self.growth.check(self.generation)
+        self.growth.last_read = time.time()
         return wanted
 
-    async def _until(self, end: int) -> None:
-        while True:
-            self._check()
-            if self._growth.length >= end:
-                return
-            await self._growth.changed.after(self._growth.changed.count)
-
-    def _check(self) -> None:
+    def _require_open(self) -> None:
         if not self._is_open:
             raise ValueError("the reader is closed")
-        if self._growth.is_gone:
-            raise Gone
-        if self._growth.generation != self._generation:
-            raise Restarted
 
     def _read(self, offset: int, view: memoryview) -> None:
         if self._descriptor is None:
@@ -93,10 +85,10 @@ class Reader:
         if not self._is_open:
             return
         self._is_open = False
-        self._growth.readers -= 1
+        self.growth.readers -= 1
         if self._descriptor is not None:
             os.close(self._descriptor)
-        self._on_close(self._growth)
+        self._on_close(self.growth)
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ import msgspec
 
 from agent.spool.digests import Digester
 from agent.spool.disk import Threads, cut, open_part, prepare, remove, translated, trusted_bytes
-from agent.spool.growth import Gone, Growth
+from agent.spool.growth import Gone, Growth, Suspended
 from agent.spool.reader import Reader
 from agent.spool.space import Change, Room, Space, Verdict
 from agent.spool.writer import Writer
@@ -53,6 +53,7 @@ class Spool:
         """Make the folder, read it, and cut what a power loss made doubtful.
 
         Files with other names are left alone. A part beside its finished file is removed: the file is whole.
+        Finished files count as announced: before anybody asks, the caller makes the ledger agree.
         """
         sizes = await self._threads.run(self._look)
         recovered = Recovered({}, {})
@@ -63,6 +64,7 @@ class Spool:
             growth.show(size)
             if not is_part:
                 growth.complete()
+                growth.announce({})
         return recovered
 
     def _look(self) -> dict[tuple[int, bool], tuple[int, float]]:
@@ -119,8 +121,7 @@ class Spool:
 
         Anything but GRANTED changes nothing. A finished file needs no promise. Raises Fault.
         """
-        growth = self._growths.get(file_id)
-        if growth and growth.is_complete:
+        if self.is_finished(file_id):
             return Verdict(Room.GRANTED, seen=self._space.freed.count)
         with translated():
             disk = os.statvfs(self.folder)
@@ -154,13 +155,43 @@ class Spool:
         return writer
 
     def follow(self, file_id: int, size: int) -> Reader:
-        """Read a file of `size` bytes: finished, growing, or not begun. Close the reader. Raises Gone."""
+        """Read a file of `size` bytes: finished, growing, suspended, or not begun. Close the reader. Raises Gone."""
         growth = self._growth(file_id)
         if growth.is_gone:
             raise Gone
         if growth.is_complete and growth.length != size:
             raise ValueError(f"file {file_id} has {growth.length} bytes, not {size}")
         return Reader(growth, size, self._part(file_id), self._whole(file_id), self._threads, self._tidy)
+
+    @property
+    def growing(self) -> tuple[int, ...]:
+        """The files that have a writer now: their bytes can be followed without waiting for nobody."""
+        return tuple(i for i, growth in self._growths.items() if growth.is_held and not growth.is_gone)
+
+    def is_finished(self, file_id: int) -> bool:
+        return (growth := self._growths.get(file_id)) is not None and growth.is_complete
+
+    def announce(self, file_id: int, digests: dict[str, str]) -> None:
+        """Tell who waits in `fetched`: the digests of a finished file are in the ledger, durably."""
+        self._finished(file_id).announce(digests)
+
+    async def fetched(
+        self, file_id: int, algorithms: tuple[str, ...] = ("sha256",), *, read_by: Reader | None = None
+    ) -> dict[str, str]:
+        """Wait until a file is announced; return its SHA-256 and `algorithms`, digested again for a new one.
+
+        Raises Suspended, Restarted, Gone, Fault. Who has sent bytes of a growing file passes the reader, open or
+        closed, that gave them: by now there may be another fetch, whose digests are not of these bytes.
+        """
+        growth = self._growths.get(file_id) if read_by is None else read_by.growth
+        if growth is None:
+            raise Suspended
+        generation = growth.generation if read_by is None else read_by.generation
+        await growth.until(lambda: growth.is_announced, generation)
+        wanted = {"sha256", *algorithms}
+        if missing := wanted - growth.digests.keys():
+            growth.digests.update(await self.rehash(file_id, tuple(missing)))
+        return {algorithm: growth.digests[algorithm] for algorithm in wanted}
 
     async def rehash(self, file_id: int, algorithms: tuple[str, ...] = ("sha256",)) -> dict[str, str]:
         """Digest a finished file again, as `Writer.finish` would return it. Raises Fault, Gone."""
@@ -211,8 +242,7 @@ class Spool:
 
     def path(self, file_id: int) -> Path:
         """Where the file is: finished or part. It may be renamed or removed any time: to look at, not to keep."""
-        growth = self._growths.get(file_id)
-        return self._whole(file_id) if growth and growth.is_complete else self._part(file_id)
+        return self._whole(file_id) if self.is_finished(file_id) else self._part(file_id)
 
     def last_read_at(self, file_id: int) -> datetime:
         """When a reader last got bytes of it (UTC); after a restart as the filesystem remembers it. KeyError."""
