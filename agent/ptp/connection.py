@@ -278,8 +278,7 @@ class Connection:
             self._transaction_id = packet.transaction_id
             self._stale_packets_left = self._max_stale_packets
             self._stale_bytes_left = self._max_stale_bytes
-            self._data_limit = self.announced_bytes = None
-            self.received_bytes = 0
+            self.announced_bytes, self.received_bytes = None, 0
             if packet.data_phase == DATA_PHASE_OUT:
                 state = State.REQUESTED_OUT
         elif isinstance(packet, StartData):

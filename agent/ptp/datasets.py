@@ -103,7 +103,8 @@ class _Reader:
                 raise RemoteProtocolError(f"a dataset of {len(self._data)} bytes ends inside a field")
             return bytes(size)
         self._at += size
-        self._may_end = False
+        if size:
+            self._may_end = False
         return piece
 
     def rest(self) -> bytes:
