@@ -30,7 +30,9 @@ INITIATOR_NAME = "hotshoe"  # what a camera shows when it asks for the pairing: 
 class Agent:
     """Made by `Agent.open`; `run` serves until cancelled; `close` afterwards."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, spool: Spool, guid: bytes):
+    def __init__(
+        self, settings: Settings, ledger: Ledger, spool: Spool, guid: bytes, model_memory: dict[str, str]
+    ):
         self.settings = settings
         self.ledger = ledger
         self.spool = spool
@@ -45,6 +47,7 @@ class Agent:
             routes=settings.routes,
             destinations=settings.destinations,
             algorithms=_algorithms(settings),
+            model_memory=model_memory,
         )
         self.uploader = Uploader(ledger, spool, self.progress, workers=settings.upload.workers)
         self.uploader.on_back = self.look_again
@@ -66,7 +69,7 @@ class Agent:
             await _agree(ledger, spool, await spool.recover(), _algorithms(settings))
             await ledger.keep_boot_id(boot)
             _set_budget(settings, spool)
-            return cls(settings, ledger, spool, guid)
+            return cls(settings, ledger, spool, guid, await ledger.cameras.model_memory())
         except BaseException:
             await ledger.close()
             raise

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from agent import camera
-from agent.camera import Body
+from agent.camera import Body, Timing
 from agent.collector import fetch, room
 from agent.collector.surroundings import Surroundings
 from agent.collector.visit import Visit
@@ -79,19 +79,15 @@ class Collector:
     async def _serve_once(self) -> None:
         settings, around = self.settings, self._around
         subject = await around.ledger.cameras.subject("camera", settings.name)
-        memory = (
-            await around.ledger.cameras.memory_for_serial(subject.serial)
-            if subject and subject.serial
-            else {}
-        )
         body = await camera.connect(
             settings.host,
             settings.port,
             guid=around.guid,
             name=around.initiator_name,
             pairing=subject is None or subject.serial is None,
-            memory=memory,
+            memory=around.model_memory,
             session_id=settings.session_id,
+            timing=_timing(settings),
         )
         serial = body.identity.serial
         try:
@@ -102,9 +98,7 @@ class Collector:
                 await self._visit_body(body)
             finally:
                 del around.serials[serial]
-                await around.ledger.cameras.remember_of_model(
-                    body.identity.model, body.identity.firmware, dict(body.memory)
-                )
+                await around.ledger.cameras.remember_of_models(around.model_memory)
         finally:
             await body.close()
 
@@ -165,6 +159,12 @@ class Collector:
                 await self._hurry.wait()
         except TimeoutError:
             pass
+
+
+def _timing(settings: CameraSettings) -> Timing:
+    if settings.poll_seconds is None:
+        return Timing()
+    return Timing(poll_idle=settings.poll_seconds, poll_listing=settings.poll_seconds)
 
 
 def _first_fault(error: BaseException) -> Fault | None:

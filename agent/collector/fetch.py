@@ -104,7 +104,7 @@ class Fetcher:
         self, source: Object, item: Item, writer: Writer, transfer: Transfer, overtake: Overtake
     ) -> Object:
         """Read from the writer's offset to the end: one chunk is received while the one before is written."""
-        if not self._body.can_resume:
+        if not self._body.can_resume(source):
             await self._read_whole(source, writer, transfer)
             return source
         buffers = self._buffers or [memoryview(bytearray(CHUNK_BYTES)) for _ in range(2)]
@@ -152,7 +152,7 @@ class Fetcher:
             await reader.read_into(0, memoryview(header))
         if looks_right(bytes(header), item.facts.kind):
             return
-        if self._body.can_resume:
+        if self._body.can_resume(source):
             again = bytearray(len(header))
             received = await self._body.read(source, 0, memoryview(again))
             if again[:received] != header[:received]:

@@ -47,6 +47,8 @@ def news(objects: Iterable[Object], known: Iterable[Known], *, is_complete: bool
             new.append(listed)
             continue
         seen.add(match.id)
+        if listed.size is None and match.size is not None:
+            listed = msgspec.structs.replace(listed, size=match.size)  # found out the hard way, once
         if match.state == "gone":
             returned.append(match.id)
         if match.state in ("discovered", "fetching", "gone") or match.is_owed_again:

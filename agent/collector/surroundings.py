@@ -26,6 +26,7 @@ class Surroundings:
         routes: Sequence[Route],
         destinations: Mapping[str, HasTemplate],
         algorithms: tuple[str, ...],
+        model_memory: dict[str, str],
     ):
         self.ledger = ledger
         self.spool = spool
@@ -35,6 +36,7 @@ class Surroundings:
         self.routes = routes
         self.destinations = destinations
         self.algorithms = algorithms
+        self.model_memory = model_memory  # changed in place by every camera
         self.by_hand: set[int] = set()  # files that a person asked for, whatever the routes' `auto` says
         self.serials: dict[str, str] = {}  # of connected bodies → the name of the settings that serve them
 

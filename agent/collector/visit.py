@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import structlog
 
 from agent.camera import Body, Folder, Look, Object
@@ -46,7 +47,6 @@ class Visit:
         self._fetching: set[int] = set()
         self._since_scan: set[int] = set()  # seen by looks since the running scan began: not missing from it
         self._taking = asyncio.Lock()
-        self._look_soon = asyncio.Event()
         self._scan_soon = asyncio.Event()
         self._wants_full_scan = False
         self._scans = 0
@@ -61,11 +61,9 @@ class Visit:
     def hurry(self) -> None:
         self._queue.hurry()
         self._request_scan(full=True)
-        self._look_soon.set()
 
     async def run(self, on_scanned: Callable[[], None]) -> None:
         """Serve the body until the link fails (an ExceptionGroup with the Fault) or we are cancelled."""
-        self.body.on_wake = self._look_soon.set
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._scan_loop(on_scanned), name="scan")
             tasks.create_task(self._look_loop(), name="look")
@@ -105,20 +103,21 @@ class Visit:
         self._since_scan.clear()
         began = time.monotonic()
         listed: dict[int, set[str]] = {storage.id: set() for storage in await self.body.storages()}
-        folders, files, whole = 0, 0, True
+        folders, files = 0, 0
+        partly: set[tuple[int, str]] = set()
         is_none = self._settings.backlog == "none"
         held: list[Folder] = []
         async for folder in self.body.scan():
             listed.setdefault(folder.storage, set()).add(folder.name)
             folders, files = folders + 1, files + len(folder.objects)
-            whole = whole and folder.is_complete
+            (partly.discard if folder.is_complete else partly.add)((folder.storage, folder.name))
             if is_none:
                 held.append(folder)
             else:
                 await self._take(folder, "scan")
         if is_none:
             await self._take_without_backlog(held)
-        if whole:
+        if not partly:
             for storage, names in listed.items():
                 for missing in await self._ledger.files.known_folders(self._serial, storage) - names:
                     await self._take(Folder(storage, missing, ()), "scan")
@@ -141,7 +140,7 @@ class Visit:
         if self._row.first_scan_at is None and self._row.backlog_since is None:
             since = max((each.captured for folder in folders for each in folder.objects), default="")
             await self._ledger.cameras.set_backlog(self._serial, since)
-            self._row = _with_backlog(self._row, since)
+            self._row = msgspec.structs.replace(self._row, backlog_since=since)
         met: set[int] = set()
         for folder in folders:
             if folder.storage not in met and self._row.first_scan_at is not None:
@@ -154,13 +153,8 @@ class Visit:
 
     async def _look_loop(self) -> None:
         while True:
-            self._look_soon.clear()
             await self._take_look(await self.body.look())
-            try:
-                async with asyncio.timeout(self._settings.poll_seconds or self.body.poll_seconds):
-                    await self._look_soon.wait()
-            except TimeoutError:
-                pass
+            await self.body.pause()
 
     async def _take_look(self, look: Look) -> None:
         for seen in (*look.added, *look.changed):
@@ -284,7 +278,11 @@ class Visit:
 
     async def _settle(self, file_id: int, before: Object, since: float) -> None:
         try:
-            fresh = await self.body.refresh(before)
+            fresh = await self.body.lookup(before)
+            if fresh is not None and fresh.size is None and time.monotonic() - since > _PATIENCE_SECONDS:
+                size = await self.body.measure(fresh)  # the last resort: it costs the session
+                await self._give_identity(file_id, msgspec.structs.replace(fresh, size=size))
+                return
         except Fault as caught:
             if caught.scope is Scope.WHOLE:
                 raise
@@ -293,15 +291,15 @@ class Visit:
         if fresh is None:
             self._unsettled.pop(file_id, None)
             self._request_scan(full=False)
-            return
-        if not fresh.size or fresh.size != before.size:
+        elif fresh.size and fresh.size == before.size:
+            await self._give_identity(file_id, fresh)
+        else:
             self._unsettled[file_id] = (fresh, since)
-            return
+
+    async def _give_identity(self, file_id: int, final: Object) -> None:
         self._unsettled.pop(file_id, None)
-        if await self._ledger.files.settle(
-            file_id, fresh.size, before.captured, self._identity(_final(before, fresh))
-        ):
-            self._want(file_id, _final(before, fresh))
+        if await self._ledger.files.settle(file_id, final.size or 0, final.captured, self._identity(final)):
+            self._want(file_id, final)
 
     # -- fetching ----------------------------------------------------------------------------------------
 
@@ -369,24 +367,3 @@ class Visit:
             group=row["shot"],
         )
         return await self.body.lookup(described)
-
-
-def _final(before: Object, fresh: Object) -> Object:
-    """The settled object, with the time that its row already has."""
-    return Object(
-        handle=fresh.handle,
-        storage=before.storage,
-        folder=before.folder,
-        name=before.name,
-        size=fresh.size,
-        captured=before.captured,
-        format=fresh.format,
-        group=fresh.group,
-        is_protected=fresh.is_protected,
-    )
-
-
-def _with_backlog(row: CameraRow, since: str) -> CameraRow:
-    return CameraRow(
-        row.serial, row.name, row.model, row.host, row.port, since, row.first_scan_at, row.is_new
-    )

@@ -78,22 +78,21 @@ class Cameras:
                 serial,
             )
 
-    async def memory_for_serial(self, serial: str) -> dict[str, str]:
-        """What is remembered of the model of a body that was met before; empty for one that was not."""
-        rows = await self._store.all(
-            "SELECT m.key, m.value FROM camera c JOIN model_memory m ON m.model = c.model AND m.firmware = c.firmware"
-            " WHERE c.serial = ?",
-            serial,
-        )
-        return {row["key"]: row["value"] for row in rows}
+    async def model_memory(self) -> dict[str, str]:
+        """What is remembered of all models."""
+        return {
+            row["key"]: row["value"] for row in await self._store.all("SELECT key, value FROM model_memory")
+        }
 
     @shielded
-    async def remember_of_model(self, model: str, firmware: str, memory: Mapping[str, str]) -> None:
+    async def remember_of_models(self, memory: Mapping[str, str]) -> None:
+        """Keep exactly `memory`."""
+        if dict(memory) == await self.model_memory():
+            return
         async with self._store.transaction():
+            await self._store.do("DELETE FROM model_memory")
             for key, value in memory.items():
-                await self._store.do(
-                    "INSERT OR REPLACE INTO model_memory VALUES (?, ?, ?, ?)", model, firmware, key, value
-                )
+                await self._store.do("INSERT INTO model_memory VALUES (?, ?)", key, value)
 
     @shielded
     async def set_subject(

@@ -61,13 +61,10 @@ CREATE TABLE camera (
     seq                INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
--- What did not work on a model with a firmware, so that it is not tried again.
+-- What did not work on a model of camera, so that it is not tried again.
 CREATE TABLE model_memory (
-    model    TEXT NOT NULL,
-    firmware TEXT NOT NULL,
-    key      TEXT NOT NULL,
-    value    TEXT NOT NULL,
-    PRIMARY KEY (model, firmware, key)
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
 ) WITHOUT ROWID;
 
 -- State of a configured camera (by its name, before its serial is known) or destination.
