@@ -54,6 +54,7 @@ class Agent:
         self.collectors: dict[str, Collector] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
+        self._has_begun = False
 
     @classmethod
     async def open(cls, settings: Settings) -> Agent:
@@ -82,6 +83,7 @@ class Agent:
             self._start("uploader", self.uploader.run())
             for camera in self.settings.cameras:
                 await self._add_camera(camera.name)
+            self._has_begun = True
             await self._stopping.wait()
         finally:
             await self._stop(list(self._tasks))
@@ -167,7 +169,8 @@ class Agent:
     def is_at_rest(self) -> bool:
         """Whether nothing moves and nothing is left to look at: every camera was scanned and is fetched empty."""
         return (
-            all(collector.has_scanned and collector.is_idle for collector in self.collectors.values())
+            self._has_begun
+            and all(collector.has_scanned and collector.is_idle for collector in self.collectors.values())
             and self.uploader.is_idle
         )
 
