@@ -90,6 +90,7 @@ class Item:
     source: Source | None = None
     listed_size: int = 0
     thumbnail: bytes | None = None
+    pixels: tuple[int, int] = (6000, 4000)
     is_protected: bool = False
     is_new: bool = False
     recorded_info: bytes | None = None

@@ -90,7 +90,7 @@ def object_info(item: Item, parent: int, *, date_suffix: str = ".0", wide: bool 
             struct.pack(
                 "<HIII", 0x3808 if has_picture else 0, thumb_bytes, *((160, 120) if has_picture else (0, 0))
             ),
-            struct.pack("<III", *((6000, 4000, 24) if has_picture else (0, 0, 0))),
+            struct.pack("<III", *((*item.pixels, 24) if has_picture else (0, 0, 0))),
             struct.pack("<IHII", parent, 1 if item.is_folder else 0, 0, 0),
             string(item.name),
             date(item.captured_at, date_suffix),

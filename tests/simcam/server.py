@@ -43,6 +43,7 @@ from tests.simcam.operations import Answer, Session, perform
 from tests.simcam.wire import Hangup, Pace, Reset, Wire, close
 
 MAX_DATA_OUT_BYTES = 1 << 20
+EVENT_CONNECTION_SECONDS = 5.0
 
 
 class Link:
@@ -198,9 +199,9 @@ class Server:
             self._transactions(link)
         finally:
             self.link = None
+            link.is_gone.set()  # before the event socket's reader notices, so that RST is not preceded by its FIN
             if link.event is not None:
                 link.event.shut()
-            link.is_gone.set()
             self.camera.new_session()
             self._closing.wait(self.gate.linger_seconds)
 
@@ -210,14 +211,21 @@ class Server:
             if isinstance(packet, ProbeRequest):
                 self._say(link.command, ProbeResponse())
             elif isinstance(packet, OperationRequest):
-                if not link.event_came.wait(5):
-                    raise Hangup("the event connection never came")
+                self._await_event_connection(link)
                 started = time.monotonic()
                 payload = self._data_out(link.command) if packet.data_phase == DATA_PHASE_OUT else b""
                 transaction = Transaction(
                     packet.code, packet.transaction_id, packet.params, session, link.command
                 )
                 self._transact(link, transaction, payload, started)
+
+    def _await_event_connection(self, link: Link) -> None:
+        """Nothing is answered before; a body gives up after some seconds (libgphoto2 issue #239)."""
+        give_up_at = time.monotonic() + EVENT_CONNECTION_SECONDS
+        while not link.event_came.wait(0.05):
+            link.command.idle(0)
+            if time.monotonic() > give_up_at:
+                raise Hangup("the event connection never came")
 
     def _data_out(self, wire: Wire) -> bytes:
         payload = bytearray()
@@ -237,7 +245,8 @@ class Server:
             link.awake_at = time.monotonic()
         if self.gate.stalls_on_unread_events:
             self._wait_for_event_reader(link)
-        answer = self.gate.before(transaction)
+        is_listed = transaction.code in self.camera.profile.operations
+        answer = self.gate.before(transaction) if is_listed else None
         if answer is None:
             answer = perform(self.camera, transaction.session, transaction.code, transaction.params, payload)
         answer = self.gate.after(transaction, answer)
@@ -307,6 +316,7 @@ class Server:
             self._say(wire, InitFail(BUSY))
             return
         self.gate.on_event_request(wire)
+        wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
         link.event = wire
         self._say(wire, InitEventAck())
         link.event_came.set()
@@ -317,7 +327,8 @@ class Server:
                 elif isinstance(packet, Cancel):
                     self.camera.stats.troubles["cancel"] += 1
         finally:
-            link.command.shut()
+            if not link.is_gone.is_set():
+                link.command.shut()
 
     def push_event(self, code: int, params: tuple[int, ...]) -> None:
         self.send_event(Event(code, 0xFFFFFFFF, params))

@@ -119,16 +119,18 @@ class Wire:
     def idle(self, seconds: float | None) -> None:
         """Do nothing for a while (None: for good), but notice when the peer gives up: Hangup."""
         until = None if seconds is None else time.monotonic() + seconds
-        while until is None or time.monotonic() < until:
-            left = 0.2 if until is None else min(0.2, until - time.monotonic())
+        while True:
+            left = 0.2 if until is None else max(0.0, min(0.2, until - time.monotonic()))
             try:
-                readable, _, _ = select.select([self.sock], [], [], max(0.0, left))
+                readable, _, _ = select.select([self.sock], [], [], left)
                 if readable and not self.sock.recv(1, socket.MSG_PEEK):
                     raise Hangup("the peer is gone")
             except (OSError, ValueError) as error:
                 raise Hangup("the peer is gone") from error
+            if until is not None and time.monotonic() >= until:
+                return
             if readable:
-                time.sleep(0.01)
+                time.sleep(0.01)  # it says something; that can wait
 
     def shut(self) -> None:
         """Wake whoever reads this socket; to be followed by `close` on the reading thread."""
