@@ -1,0 +1,48 @@
+"""Latency and pace are what benchmarks rest on; the counters are what they are compared with."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.simcam import SimCamera
+from tests.simcam.dial import Dial
+
+
+def test_every_transaction_takes_its_round_trip() -> None:
+    with SimCamera("eos-r7", card="1:10K", rtt_ms=10) as cam, Dial(cam.port) as dial:
+        began = time.monotonic()
+        for _ in range(50):
+            dial.ask(0x1004)
+        assert 0.50 <= time.monotonic() - began < 0.60
+
+
+@pytest.mark.parametrize("mbit", [50, 400])
+def test_data_comes_at_its_pace(mbit: float) -> None:
+    with SimCamera("eos-r7", card="1:8M", mbit=mbit) as cam, Dial(cam.port) as dial:
+        [item] = cam.files()
+        size = int(mbit * 1e6 / 8 * 0.5)
+        began = time.monotonic()
+        for offset in range(0, size, 1 << 18):
+            dial.ask(0x101B, item.handle, offset % (7 << 20), 1 << 18)
+        took = time.monotonic() - began
+        sent = -(-size // (1 << 18)) * (1 << 18)
+        assert sent * 8 / took / 1e6 == pytest.approx(mbit, rel=0.05)
+
+
+def test_counters() -> None:
+    with SimCamera("generic", card="2:100K") as cam:
+        with Dial(cam.port) as dial:
+            first, second = cam.files()
+            dial.ask(0x101B, first.handle, 0, 1000)
+            dial.ask(0x1009, second.handle)
+            dial.ask(0x1004)
+        assert cam.stats.operations == {"0x1002": 1, "0x101b": 1, "0x1009": 1, "0x1004": 1}
+        assert cam.stats.transactions == 4
+        overhead = 20 + 12 + 14
+        assert cam.stats.reads == {first.path: 1000 + overhead + 4, second.path: 102_400 + overhead}
+        assert cam.stats.object_bytes == sum(cam.stats.reads.values())
+        assert cam.stats.connections == 2 and cam.stats.handshakes == 1
+        cam.stats.reset()
+        assert cam.stats.transactions == 0 and not cam.stats.reads
