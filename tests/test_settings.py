@@ -95,8 +95,8 @@ def test_the_environment_alone_is_enough(tmp_path: Path, monkeypatch: pytest.Mon
         "HOTSHOE_CAMERAS": '[{"name": "main", "host": "camera.local"}]',
         "HOTSHOE_DESTINATIONS__CLOUD__KIND": "s3",
         "HOTSHOE_DESTINATIONS__CLOUD__BUCKET": "photos",
-        "HOTSHOE_DESTINATIONS__CLOUD__ACCESS_KEY_ID": "0012345678901234",
-        "HOTSHOE_DESTINATIONS__CLOUD__SECRET_ACCESS_KEY": "00123",
+        "HOTSHOE_DESTINATIONS__CLOUD__ACCESS_KEY_ID": "12345678",
+        "HOTSHOE_DESTINATIONS__CLOUD__SECRET_ACCESS_KEY": "123",
         "HOTSHOE_DESTINATIONS__ARCHIVE": '{"kind": "folder", "path": "photos", "create": false}',
         "HOTSHOE_ROUTES": '[{"destinations": ["archive", "cloud"]}]',
     }
@@ -107,9 +107,7 @@ def test_the_environment_alone_is_enough(tmp_path: Path, monkeypatch: pytest.Mon
     assert settings.state_dir == Path("/var/lib/hotshoe")
     cloud = settings.destinations["cloud"]
     assert isinstance(cloud, S3Config)
-    assert cloud.secret_access_key and cloud.secret_access_key.get_secret_value() == "00123", (
-        "digits stay text"
-    )
+    assert cloud.secret_access_key and cloud.secret_access_key.get_secret_value() == "123", "digits stay text"
     assert folder_of(settings) == tmp_path / "photos"
 
 
@@ -280,7 +278,8 @@ def test_the_source_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("HOTSHOE_DESTINATIONS__CLOUD__BUCKET", "photos")
     monkeypatch.setenv("HOTSHOE_DESTINATION__CLOUD__KIND", "s3")
     monkeypatch.setenv("HOTSHOE_STATEDIR", "/x")
-    lines = refused(file, "[log]\nlevel = 'loud'", edits={"spool": {"budget": "x"}})
+    monkeypatch.setenv("HOTSHOE_XYZ__A", "1")
+    lines = refused(file, "[log]\nlevel = 'loud'\n[upload]\nworkers = 1", edits={"spool": {"budget": "x"}})
     assert [problem.rpartition("(")[2] for problem in lines] == [
         "environment: HOTSHOE_CAMERAS)",
         "environment: HOTSHOE_DESTINATIONS__CLOUD__BUCKET)",
@@ -289,6 +288,7 @@ def test_the_source_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         "hotshoe.toml)",
         "environment: HOTSHOE_DESTINATION__CLOUD__KIND)",
         "environment: HOTSHOE_STATEDIR)",
+        "environment: HOTSHOE_XYZ__A)",
     ]
 
 

@@ -7,7 +7,6 @@ whole by a stronger layer, tables are merged.
 
 from __future__ import annotations
 
-import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -49,12 +48,11 @@ class _Environment(EnvSettingsSource):
     """Variables such as ``HOTSHOE_UPLOAD__WORKERS``; lists and tables as JSON."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """Decode lists and tables alone: a key or password of digits stays the text that it is."""
+        """Leave what is no JSON to validation, which can say what is wanted and where."""
         try:
-            decoded = json.loads(value)
+            return super().decode_complex_value(field_name, field, value)
         except ValueError:
             return value
-        return decoded if isinstance(decoded, list | dict) else value
 
 
 def load(path: Path | None, edits: Mapping[str, Any] | None = None) -> Settings:
