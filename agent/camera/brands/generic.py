@@ -160,7 +160,8 @@ class Generic:
         """Return what the camera says of the same file now; None when it is gone from its card.
 
         The handle is believed only if what it means has the same place, name and time, and the same size unless that was not
-        final; otherwise the file is searched for. The time stays as `item` has it when the difference is rounding.
+        final; otherwise the file is searched for. The time stays as `item` has it when the difference is rounding, and
+        so does `is_just_written`: whether two looks agree is the caller's to say.
         """
         fresh, means_another = await self._by_handle(item)
         if fresh is None:
@@ -172,7 +173,8 @@ class Generic:
         size = fresh.size
         if size is None and (item.size or 0) > LAST_NARROW_OFFSET:
             size = item.size  # the camera's field says "4 GiB or more", which is what we know
-        return msgspec.structs.replace(fresh, size=size, captured=item.captured, is_just_written=False)
+        is_open = item.is_just_written or item.size is None
+        return msgspec.structs.replace(fresh, size=size, captured=item.captured, is_just_written=is_open)
 
     # --- content
 
