@@ -16,6 +16,8 @@ from agent.backends.base import Backend, DestinationConfig
 from agent.backends.folder import FolderConfig
 from agent.backends.s3 import S3Config
 
+__all__ = ["BACKENDS", "Destination", "FolderConfig", "S3Config", "open_backend"]
+
 Destination = Annotated[FolderConfig | S3Config, Field(discriminator="kind")]
 """The settings of one destination, told apart by `kind`."""
 

@@ -127,7 +127,8 @@ def split_key(key: str) -> tuple[str, ...]:
     key.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
     segments = tuple(key.split("/"))
     for segment in segments:
-        if segment in ("", ".", "..") or "\0" in segment or segment.startswith(RESERVED):
+        # A backslash is a separator to SMB, and SeaweedFS stores it as a slash.
+        if segment in ("", ".", "..") or {"\0", "\\"} & set(segment) or segment.startswith(RESERVED):
             raise ValueError(f"not a key: {key!r}")
     return segments
 

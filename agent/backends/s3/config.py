@@ -1,0 +1,134 @@
+"""The settings of an S3 destination."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from agent.backends.base import DestinationConfig, Proof, split_key
+
+MEBIBYTE = 1 << 20
+
+
+class S3Config(DestinationConfig):
+    """A bucket at Amazon S3 or at any store that speaks its language."""
+
+    wanted_digests: ClassVar[frozenset[str]] = frozenset({"sha256", "crc32c"})
+
+    kind: Literal["s3"] = Field("s3", title="Kind", description="An S3 bucket, at Amazon or elsewhere.")
+    bucket: str = Field(
+        title="Bucket", description="The bucket's name. It must exist.", min_length=3, max_length=255
+    )
+    prefix: str = Field(
+        "",
+        title="Folder in the bucket",
+        description="What every key begins with, for example wedding/card-a.",
+        max_length=500,
+    )
+    endpoint_url: str | None = Field(
+        None,
+        title="Endpoint",
+        description="The store's address, for example https://s3.example.com:9000; empty: Amazon S3.",
+        max_length=500,
+    )
+    region: str | None = Field(
+        None,
+        title="Region",
+        description="For example eu-central-1; empty: as configured on this machine, else us-east-1.",
+        max_length=100,
+    )
+    access_key_id: str | None = Field(
+        None,
+        title="Access key",
+        description="Empty: the credentials that this machine has (environment, ~/.aws, instance role).",
+        min_length=1,
+        max_length=200,
+    )
+    secret_access_key: SecretStr | None = Field(
+        None, title="Secret key", description="The secret that belongs to the access key.", max_length=500
+    )
+    session_token: SecretStr | None = Field(
+        None, title="Session token", description="For temporary credentials alone.", max_length=5000
+    )
+    addressing: Literal["auto", "path", "virtual"] = Field(
+        "auto",
+        title="Bucket in the address",
+        description="path: host/bucket. virtual: bucket.host. auto: virtual at Amazon, path elsewhere.",
+    )
+    ca_bundle: Path | None = Field(
+        None,
+        title="Certificates to trust",
+        description="A PEM file, for a store with a certificate of your own.",
+    )
+    storage_class: str | None = Field(
+        None,
+        title="Storage class",
+        description="For example STANDARD_IA; empty: the bucket's own.",
+        pattern=r"^[A-Z][A-Z_]{1,40}$",
+    )
+    part_bytes: int = Field(
+        8 * MEBIBYTE,
+        title="Part size in bytes",
+        description="Larger files go up in parts of this size; each upload at work holds one or two in memory.",
+        ge=5 * MEBIBYTE,
+        le=64 * MEBIBYTE,
+    )
+    connect_timeout_seconds: float = Field(
+        10.0,
+        title="Connect timeout in seconds",
+        description="How long to wait for a connection, and for each 16 KiB that are sent to be taken.",
+        gt=0,
+        le=300,
+    )
+    read_timeout_seconds: float = Field(
+        60.0,
+        title="Answer timeout in seconds",
+        description="How long to wait for an answer once all is sent.",
+        gt=0,
+        le=900,
+    )
+    minimum_proof: Proof = Field(
+        Proof.READBACK,
+        title="Proof wanted",
+        description=(
+            "checksum: only stores that compute one. readback: the store's checksum, or the file is downloaded "
+            "and compared. size: never counts as verified."
+        ),
+    )
+
+    @field_validator("prefix")
+    @classmethod
+    def _plain_prefix(cls, value: str) -> str:
+        value = value.strip("/")
+        if value:
+            split_key(value)
+        return value
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _plain_endpoint(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("write it like https://s3.example.com:9000")
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError("only scheme, host, port and path: keys have their own fields")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _whole_credentials(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key belong together: give both or neither")
+        if self.session_token is not None and self.access_key_id is None:
+            raise ValueError("session_token needs access_key_id and secret_access_key")
+        return self
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return what must not appear in any text."""
+        return tuple(
+            s.get_secret_value() for s in (self.secret_access_key, self.session_token) if s is not None
+        )

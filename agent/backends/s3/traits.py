@@ -1,0 +1,132 @@
+"""What a store really does, found out by trying.
+
+Stores accept ``If-None-Match`` and checksum headers and ignore them (rclone: both; B2 answers NotImplemented), and
+some echo a checksum that they never computed. So before the first upload of a kind, a store is asked to replace a
+small probe and to accept a wrong checksum: only what it refuses is claimed afterwards. The probe is deleted; where
+that is not allowed it stays, and the next run finds it and needs not write another.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from agent.backends.base import RESERVED
+from agent.backends.s3.client import Body
+from agent.backends.s3.crc32c import crc32c_of
+from agent.backends.s3.store import Store, code_of
+from agent.faults import Fault
+
+_CONTENT = b"hotshoe was here"
+_WRONG = "AAAAAA=="
+
+_CHECKSUM_REFUSED = {
+    "BadDigest",
+    "InvalidDigest",
+    "XAmzContentChecksumMismatch",
+    "ChecksumMismatch",
+}
+# What stores without a feature say to its headers.
+_NOT_UNDERSTOOD = {
+    "NotImplemented",
+    "InvalidRequest",
+    "InvalidArgument",
+    "MalformedXML",
+    "UnsupportedArgument",
+}
+
+
+class Traits(msgspec.Struct, frozen=True):
+    """For one way of publishing: PutObject or CompleteMultipartUpload."""
+
+    refuses_existing: bool
+    computes_crc32c: bool
+
+
+class Prober:
+    """Finds the traits of one store, each kind once and only when it is needed."""
+
+    def __init__(self, store: Store, prefix: str, owner: str):
+        self._store = store
+        self._key = f"{prefix}{RESERVED}probe-{owner}"
+        self._lock = threading.Lock()
+        self._put: Traits | None = None
+        self._multipart: Traits | None = None
+
+    def put(self) -> Traits:
+        with self._lock:
+            if self._put is None:
+                self._put = self._probed(self._probe_put)
+            return self._put
+
+    def multipart(self) -> Traits:
+        with self._lock:
+            if self._multipart is None:
+                self._multipart = self._probed(self._probe_multipart)
+            return self._multipart
+
+    def _probed(self, probe: Callable[[], Traits]) -> Traits:
+        try:
+            return probe()
+        finally:
+            with suppress(Fault):
+                self._store.call("delete_object", Key=self._key)
+
+    def _probe_put(self) -> Traits:
+        computes = self._refuses(_CHECKSUM_REFUSED, lambda: self._put_probe(ChecksumCRC32C=_WRONG))
+        with suppress(Fault):
+            self._store.call("delete_object", Key=self._key)
+        exists = self._refuses({"PreconditionFailed"}, lambda: self._put_probe(IfNoneMatch="*"))
+        refuses = exists or self._refuses({"PreconditionFailed"}, lambda: self._put_probe(IfNoneMatch="*"))
+        return Traits(refuses_existing=refuses, computes_crc32c=computes)
+
+    def _probe_multipart(self) -> Traits:
+        self._put_probe()
+        computes = self._refuses(
+            _CHECKSUM_REFUSED,
+            lambda: self._multipart_probe(ChecksumCRC32C=_WRONG, ChecksumType="FULL_OBJECT"),
+        )
+        refuses = self._refuses({"PreconditionFailed"}, lambda: self._multipart_probe(IfNoneMatch="*"))
+        return Traits(refuses_existing=refuses, computes_crc32c=computes)
+
+    def _put_probe(self, **headers: str) -> None:
+        self._store.call("put_object", Key=self._key, Body=Body(memoryview(_CONTENT)), **headers)
+
+    def _multipart_probe(self, **headers: str) -> None:
+        checks = "ChecksumCRC32C" in headers
+        kind: dict[str, Any] = (
+            {"ChecksumAlgorithm": "CRC32C", "ChecksumType": "FULL_OBJECT"} if checks else {}
+        )
+        upload = self._store.call("create_multipart_upload", Key=self._key, **kind)["UploadId"]
+        try:
+            content = memoryview(_CONTENT)
+            part = {"ChecksumCRC32C": crc32c_of(content)} if checks else {}
+            tag = self._store.call(
+                "upload_part", Key=self._key, UploadId=upload, PartNumber=1, Body=Body(content), **part
+            )["ETag"]
+            parts = {"Parts": [{"PartNumber": 1, "ETag": tag, **part}]}
+            self._store.call(
+                "complete_multipart_upload", Key=self._key, UploadId=upload, MultipartUpload=parts, **headers
+            )
+        except BaseException:
+            with suppress(Fault):
+                self._store.call("abort_multipart_upload", Key=self._key, UploadId=upload)
+            raise
+
+    @staticmethod
+    def _refuses(refusals: set[str], attempt: Callable[[], None]) -> bool:
+        """Say whether `attempt` is refused with one of `refusals`; other faults than "not understood" go out."""
+        try:
+            attempt()
+        except Fault as refusal:
+            code = code_of(refusal)
+            if code in refusals:
+                return True
+            if code in _NOT_UNDERSTOOD:
+                return False
+            raise
+        return False
