@@ -115,6 +115,8 @@ def test_variables_of_others_are_left_alone(file: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("HOTSHOE_PORT", "tcp://10.0.0.1:9090")
     monkeypatch.setenv("HOTSHOE_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("HOTSHOE_PORT_9090_TCP_ADDR", "10.0.0.1")
+    monkeypatch.setenv("HOTSHOE_CONFIG", "hotshoe.toml")
+    monkeypatch.setenv("HOTSHOE_MUST_RUN", "server")
     assert loaded(file, EXAMPLE)
 
 
