@@ -11,6 +11,7 @@ a file that holds the input, and a non-zero exit code.
 from __future__ import annotations
 
 import argparse
+import struct
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,12 @@ def seeds() -> list[bytes]:
         if " " not in name
         for data in recordings
     ]
+    found += [
+        invariant.addressed("event_records", record) for data in recordings for record in _records(data)
+    ]
+    found += [
+        invariant.addressed("ptp_date", date) for date in (b"20120202T141654.0", b"20120202T141654.5+0130")
+    ]
     for name, greeting in GREETINGS.items():
         found += [invariant.addressed(name, b"\xff\1" + greeting + vector.data) for vector in VECTORS]
     for last in (False, True):
@@ -73,6 +80,19 @@ def seeds() -> list[bytes]:
             invariant.addressed("responder command", b"\x00\x30" + GREETINGS["responder command"] + uploads)
         )
     return found
+
+
+def _records(data: bytes) -> list[bytes]:
+    """The first record of each code in a GetEvent answer: alone, a change in it is found sooner."""
+    found: dict[int, bytes] = {}
+    at = 0
+    while at + 8 <= len(data):
+        size, code = struct.unpack_from("<II", data, at)
+        if size < 8 or size > len(data) - at or code >> 8 != 0xC1:
+            break
+        found.setdefault(code, data[at : at + size])
+        at += size
+    return list(found.values())
 
 
 def _data(number: int, *, last: bool) -> bytes:

@@ -145,7 +145,7 @@ def check_connection(role: Role, channel: Channel, data: bytes) -> None:
 def segments_of(stream: bytes, seed: int) -> list[bytes]:
     """Cut evenly for a small seed (1: byte by byte, while the stream is short), at random for a large one."""
     if seed < 16:
-        size = max(seed, len(stream) // 256, 1)
+        size = max(seed, len(stream) // 64, 1)
         return [stream[at : at + size] for at in range(0, len(stream), size)]
     chance = random.Random(seed)
     edges = sorted({chance.randrange(len(stream) + 1) for _ in range(seed % 8 + 1)} | {0, len(stream)})

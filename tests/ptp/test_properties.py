@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from agent.ptp import canon
+from agent.ptp.codes import CanonEvent
 from agent.ptp.connection import Channel, Role, State
+from agent.ptp.datasets import ptp_date
 from agent.ptp.packets import (
     HEADER,
     Cancel,
@@ -207,6 +211,45 @@ def test_any_bytes_give_events_or_a_protocol_error(target: str, data: st.DataObj
 @given(data=st.data())
 def test_any_bytes_give_a_value_or_a_protocol_error(target: str, data: st.DataObject) -> None:
     invariant.TARGETS[target](data.draw(mutated(RECORDINGS) | st.binary(max_size=200)))
+
+
+event_codes = st.sampled_from([int(code) for code in CanonEvent]) | u32
+event_payloads = st.one_of(
+    st.binary(max_size=70),
+    st.builds(  # what an enumeration of a property looks like, and nearly
+        lambda code, form, count, values: struct.pack(f"<III{len(values)}I", code, form, count, *values),
+        u32,
+        st.integers(1, 7),
+        st.integers(0, 5) | u32,
+        st.lists(u32, max_size=5),
+    ),
+)
+
+
+@given(st.lists(st.tuples(event_codes, event_payloads, st.sampled_from([0, 0, 0, 0, -1, 1, -9, 1 << 20]))))
+def test_any_records_are_read_or_passed_over(records: list[tuple[int, bytes, int]]) -> None:
+    blob = b"".join(
+        struct.pack("<II", max(0, 8 + len(payload) + lie), code) + payload for code, payload, lie in records
+    )
+    invariant.check_events(blob)
+    if all(code != 0 and lie == 0 for code, _, lie in records):
+        assert len(canon.event_records(blob).records) == len(records)
+
+
+@given(st.lists(st.binary(max_size=70)), st.integers(-1, 1) | u32, st.sampled_from([0, 0, 0, -1, 1, 1 << 20]))
+def test_any_listing_is_read_whole_or_refused(bodies: list[bytes], miscount: int, lie: int) -> None:
+    entries = b"".join(struct.pack("<I", max(0, 4 + len(body) + lie)) + body for body in bodies)
+    data = struct.pack("<I", max(0, len(bodies) + miscount) & 0xFFFFFFFF) + entries
+    invariant.TARGETS["listing"](data)
+    if miscount == lie == 0 and all(len(body) >= 10 for body in bodies):
+        assert len(canon.listing(data)) == len(bodies)
+
+
+@given(st.from_regex(r"[0-9]{8}T[0-9]{6}(\.[0-9]{1,9})?(Z|[+-][0-9]{4})?", fullmatch=True))
+def test_anything_that_looks_like_a_date_is_one_or_none(text: str) -> None:
+    found = ptp_date(text)
+    if found is not None:
+        assert found.strftime("%m%dT%H%M%S") == text[4:15]
 
 
 @pytest.mark.parametrize("target", invariant.TARGETS)
