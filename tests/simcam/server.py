@@ -339,11 +339,13 @@ class Server:
         if link is None or link.event is None or not link.event_came.is_set():
             return
         try:
-            link.event.sock.send(encode(packet), socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            self.camera.stats.troubles["unread_events"] += 1
-            link.has_unread_events = True
-        except OSError:
+            _, has_room, _ = select.select([], [link.event.sock], [], 0)  # for a whole packet, never a part of one
+            if has_room:
+                link.event.sock.send(encode(packet), socket.MSG_DONTWAIT)
+            else:
+                self.camera.stats.troubles["unread_events"] += 1
+                link.has_unread_events = True
+        except (OSError, ValueError):
             pass  # its reader notices
 
     def _wait_for_event_reader(self, link: Link) -> None:
