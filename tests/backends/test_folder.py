@@ -189,6 +189,26 @@ def test_a_name_that_is_too_long(backend: Backend) -> None:
     deliver(backend, "n" * 251 + ".jpg", b"new")
 
 
+@pytest.mark.parametrize("key", ["a/b:c.jpg", "b:c/x.jpg"])
+def test_a_name_that_the_disk_answers_with_no_such_file(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """exfat-fuse 1.3.0 says ENOENT to names with a colon; that must not look like a drive that is gone."""
+
+    def refusing(call: Callable[..., None]) -> Callable[..., None]:
+        def refuse(*names: object, **more: object) -> None:
+            if any(":" in str(name) for name in names):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            call(*names, **more)
+
+        return refuse
+
+    monkeypatch.setattr(os, "mkdir", refusing(os.mkdir))
+    monkeypatch.setattr(rename, "_rename_noreplace", refusing(rename._rename_noreplace))
+    with refused("folder.bad_key", Kind.PERMANENT, Scope.ITEM):
+        deliver(backend, key, b"1")
+
+
 def test_a_path_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "photos").write_bytes(b"")
     with refused("folder.not_a_folder", Kind.NEEDS_USER, Scope.WHOLE):

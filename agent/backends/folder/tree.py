@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _MOST_REMEMBERED = 1000
@@ -47,8 +48,7 @@ class Maker:
                 try:
                     below = os.open(name, _FOLDER, dir_fd=here)
                 except FileNotFoundError:
-                    with suppress(FileExistsError):
-                        os.mkdir(name, dir_fd=here)
+                    _make(here, name)
                     below = os.open(name, _FOLDER, dir_fd=here)
                     self._durable.discard(tuple(folders[:depth]))
                 try:
@@ -66,3 +66,19 @@ class Maker:
         if len(self._durable) >= _MOST_REMEMBERED:
             self._durable.clear()
         self._durable.add(path)
+
+
+def _make(parent: int, name: str) -> None:
+    try:
+        os.mkdir(name, dir_fd=parent)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        if os.fstat(parent).st_nlink:
+            raise refused_name(name) from None
+        raise
+
+
+def refused_name(name: str) -> OSError:
+    """Return what a file system should say to a name that it cannot store; exFAT through FUSE says ENOENT."""
+    return OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from agent.backends.base import RESERVED, Digests, Exclusive, Proof, Receipt
 from agent.backends.folder.faults import FAULTS, translated
 from agent.backends.folder.rename import publish
+from agent.backends.folder.tree import refused_name
 from agent.faults import fault
 
 CHUNK_BYTES = 1 << 20
@@ -75,7 +76,7 @@ class FolderUpload:
             with translated():
                 if self._exclusive is None:
                     self._prove(digests)
-                    self._exclusive = publish(self._folder, self._temporary, self._name)
+                    self._exclusive = self._publish()
                 os.fsync(self._folder)
             proven = self._minimum_proof is Proof.READBACK
             self._receipt = Receipt(
@@ -134,6 +135,13 @@ class FolderUpload:
             os.close(file)
             raise fault(FAULTS, "folder.busy", self._temporary)
         return file
+
+    def _publish(self) -> Exclusive:
+        try:
+            return publish(self._folder, self._temporary, self._name)
+        except FileNotFoundError:
+            os.stat(self._temporary, dir_fd=self._folder, follow_symlinks=False)  # or it is truly gone
+            raise refused_name(self._name) from None
 
     def _prove(self, digests: Digests) -> None:
         held = os.fstat(self._file).st_size
