@@ -118,7 +118,7 @@ _ANSWERS: dict[int, Advice] = {
     ResponseCode.ACCESS_DENIED: _item(Kind.PERMANENT, "The camera denies access to this file."),
     ResponseCode.NO_THUMBNAIL_PRESENT: _item(Kind.PERMANENT, "The camera has no thumbnail of this file."),
     ResponseCode.PARTIAL_DELETION: _item(Kind.RETRYABLE, "Not everything was deleted; the card is read again."),
-    ResponseCode.STORE_NOT_AVAILABLE: Advice(_SESSION, "The camera is not ready with its card; we ask again."),
+    ResponseCode.STORE_NOT_AVAILABLE: _item(Kind.RETRYABLE, "The camera is not ready with its card; we ask again."),
     ResponseCode.SPECIFICATION_BY_FORMAT_UNSUPPORTED: _item(Kind.PERMANENT, "This camera cannot filter by kind of file."),
     ResponseCode.NO_VALID_OBJECT_INFO: _item(Kind.RETRYABLE, "The camera has no facts about this file yet; we ask again."),
     ResponseCode.DEVICE_BUSY: Advice(
