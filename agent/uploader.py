@@ -68,6 +68,7 @@ class Target:
         self.fingerprint = fingerprint  # of the settings: a check is repeated when they change
         self.algorithms = algorithms  # what `commit` and `find` compare
         self.exclusive: Exclusive | None = None
+        self.checking = asyncio.Lock()
         self.paused = False
         self.failures = 0  # in a row, of the destination as a whole
         self.retry_at = 0.0  # monotonic
@@ -286,12 +287,13 @@ class Uploader:
 
     async def _prepare(self, target: Target) -> None:
         """Find out once per settings what a commit at this destination can claim."""
-        if target.exclusive is None:
-            check = await asyncio.to_thread(target.backend.check)
-            if check.fault is not None:
-                raise check.fault
-            target.exclusive = check.exclusive
-            await self._ledger.cameras.note_check(target.name, target.fingerprint, check.exclusive)
+        async with target.checking:
+            if target.exclusive is None:
+                check = await asyncio.to_thread(target.backend.check)
+                if check.fault is not None:
+                    raise check.fault
+                target.exclusive = check.exclusive
+                await self._ledger.cameras.note_check(target.name, target.fingerprint, check.exclusive)
         target.backend.exclusive = target.exclusive
 
     @property
