@@ -70,7 +70,9 @@ class Agent:
             await _agree(ledger, spool, await spool.recover(), _algorithms(settings))
             await ledger.keep_boot_id(boot)
             _set_budget(settings, spool)
-            return cls(settings, ledger, spool, guid, await ledger.cameras.model_memory())
+            agent = cls(settings, ledger, spool, guid, await ledger.cameras.model_memory())
+            agent.around.promised.update(await ledger.files.promised())
+            return agent
         except BaseException:
             await ledger.close()
             raise
@@ -98,6 +100,10 @@ class Agent:
         """Let every camera look and try at once."""
         for collector in self.collectors.values():
             collector.hurry()
+
+    def want(self, file_id: int) -> None:
+        """Fetch this file at the next look, whatever the routes say: its deliveries stand already."""
+        self.around.promised.add(file_id)
 
     async def apply(self, new: Settings) -> list[str]:
         """Take over changed settings; return, in words, what needs a restart. What did not change goes on."""

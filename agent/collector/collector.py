@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -61,6 +62,11 @@ class Collector:
         self._hurry.set()
         if self._visit:
             self._visit.hurry()
+
+    def drop(self, file_ids: Iterable[int]) -> None:
+        """These files are not wanted any more; see `Visit.drop`."""
+        if self._visit:
+            self._visit.drop(file_ids)
 
     async def run(self) -> None:
         """Serve the camera until cancelled."""

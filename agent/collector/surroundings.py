@@ -37,10 +37,11 @@ class Surroundings:
         self.destinations = destinations
         self.algorithms = algorithms
         self.model_memory = model_memory  # changed in place by every camera
-        self.by_hand: set[int] = set()  # files that a person asked for, whatever the routes' `auto` says
+        # Files whose deliveries stand already: fetched whatever the routes say by now.
+        self.promised: set[int] = set()
         self.serials: dict[str, str] = {}  # of connected bodies → the name of the settings that serve them
 
-    def owed(self, facts: Facts, *, by_hand: bool = False) -> tuple[NewDelivery, ...]:
+    def owed(self, facts: Facts) -> tuple[NewDelivery, ...]:
         """The deliveries that a file needs, each with its key and the two suffixed ones behind it."""
         identity = identity_of(
             facts.serial, facts.storage, facts.folder, facts.name, facts.size, facts.captured
@@ -49,5 +50,5 @@ class Surroundings:
             NewDelivery(
                 each.destination, (each.key, suffixed(each.key, identity), suffixed(each.key, identity, 16))
             )
-            for each in owed(facts, self.routes, self.destinations, by_hand=by_hand)
+            for each in owed(facts, self.routes, self.destinations)
         )

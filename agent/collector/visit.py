@@ -44,7 +44,8 @@ class Visit:
         self._serial = body.identity.serial
         self._queue = Queue()
         self._unsettled: dict[int, tuple[Object, float]] = {}  # file id → as last seen, since when
-        self._fetching: set[int] = set()
+        self._fetching: dict[int, asyncio.Task[None]] = {}
+        self._given_up: set[int] = set()  # of those
         self._since_scan: set[int] = set()  # seen by looks since the running scan began: not missing from it
         self._taking = asyncio.Lock()
         self._scan_soon = asyncio.Event()
@@ -61,6 +62,15 @@ class Visit:
     def hurry(self) -> None:
         self._queue.hurry()
         self._request_scan(full=True)
+
+    def drop(self, file_ids: Iterable[int]) -> None:
+        """These are not wanted any more. What is being fetched of them ends, and what the spool has of it goes."""
+        for file_id in file_ids:
+            self._queue.drop(file_id)
+            self._unsettled.pop(file_id, None)
+            if file_id in self._fetching and file_id not in self._given_up:
+                self._given_up.add(file_id)
+                self._fetching[file_id].cancel()
 
     async def run(self, on_scanned: Callable[[], None]) -> None:
         """Serve the body until the link fails (an ExceptionGroup with the Fault) or we are cancelled."""
@@ -257,7 +267,7 @@ class Visit:
         if seen.size is None or file_id in self._fetching:
             return
         facts = self._facts(seen)
-        if self._around.owed(facts, by_hand=file_id in self._around.by_hand):
+        if file_id in self._around.promised or self._around.owed(facts):
             self._queue.put(Item(file_id, seen, facts))
 
     # -- sizes that are not final ------------------------------------------------------------------------
@@ -320,14 +330,22 @@ class Visit:
         return did
 
     async def _fetch(self, item: Item) -> None:
-        self._fetching.add(item.file_id)
+        owed = self._around.owed(item.facts)
+        work = asyncio.create_task(self._fetcher.fetch(item, owed, self._overtake), name="fetch one")
+        self._fetching[item.file_id] = work
         try:
-            owed = self._around.owed(item.facts, by_hand=item.file_id in self._around.by_hand)
-            await self._fetcher.fetch(item, owed, self._overtake)
+            await work
         except Fault as caught:
             await self._settle_fault(item, caught)
+        except asyncio.CancelledError:
+            if item.file_id not in self._given_up:
+                self._queue.put(item)  # the file that it overtook was given up, and this one with it
+                raise
+            await self._around.spool.forget(item.file_id)
+            log.info("given up", file=item.file_id, name=item.facts.name, camera=self._settings.name)
         finally:
-            self._fetching.discard(item.file_id)
+            del self._fetching[item.file_id]
+            self._given_up.discard(item.file_id)
             self._ledger.wake()
 
     async def _settle_fault(self, item: Item, caught: Fault) -> None:

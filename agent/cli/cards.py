@@ -1,0 +1,293 @@
+"""`hotshoe ls` and `hotshoe get`: a camera's cards, without ledger and spool.
+
+A fetched file appears under its name only when it is whole and on the disk, and never in the place of another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from agent.cli import measures, places, reach
+from agent.cli.stop import DONE, MISUSED, Stop
+from agent.cli.terminal import CAMERA, is_terminal, progress
+from agent.cli.text import emit, hint, paint, safe, say
+from agent.keys import clean
+from agent.progress import Progress, Transfer
+from agent.routing import kind_of
+
+STDOUT = "-"
+
+
+def ls(arguments: argparse.Namespace) -> int:
+    host, port = places.address_of(arguments.address)
+    return asyncio.run(_ls(places.installation_folder(arguments), host, port, is_json=arguments.json))
+
+
+def get(arguments: argparse.Namespace) -> int:
+    return asyncio.run(_get(arguments))
+
+
+# -- ls --------------------------------------------------------------------------------------------------
+
+
+async def _ls(state_dir: Path, host: str, port: int, *, is_json: bool) -> int:
+    card: dict[str, Any] = {}
+    place, count, total = ("", ""), 0, 0
+    async for kind, value in reach.listing(state_dir, host, port):
+        if kind == "card":
+            card = value
+            if not is_json:
+                _say_camera(card)
+            continue
+        count, total = count + 1, total + (value["size"] or 0)
+        if is_json:
+            emit(_file_json(value, card["identity"], host, port))
+            continue
+        if place != (place := (value["storage"], value["folder"])):
+            say(f"\n{paint(_folder(value, card), 'bold')}")
+        _say_file(value)
+    if not is_json:
+        say(
+            f"\n{measures.several(count, 'file')}, {measures.size(total)}"
+            if count
+            else "\nNo files on the cards."
+        )
+    return DONE
+
+
+def _say_camera(card: Mapping[str, Any]) -> None:
+    who = card["identity"]
+    battery = [f"battery {card['battery_percent']} %"] if card["battery_percent"] is not None else []
+    say(" · ".join(map(safe, (model_of(who), f"firmware {who['firmware']}", *battery))))
+    say(f"Serial {safe(who['serial'])}")
+    for line in storage_lines(card):
+        say(line)
+    if not card["storages"]:
+        say("No card.")
+
+
+def model_of(who: Mapping[str, Any]) -> str:
+    """Return the model with its maker before it, unless the model's name begins with that: "Canon EOS R7"."""
+    maker, model = str(who["manufacturer"]), str(who["model"])
+    return (
+        model if model.casefold().startswith(re.split(r"[\W_]", maker.casefold())[0]) else f"{maker} {model}"
+    )
+
+
+def storage_lines(card: Mapping[str, Any]) -> list[str]:
+    return [
+        f"Card {each['id']:08x}: {measures.size(each['capacity_bytes'])}, {measures.size(each['free_bytes'])} free"
+        + (f" ({safe(each['description'])})" if each["description"] else "")
+        + ("" if each["is_writable"] else ", write-protected")
+        for each in card["storages"]
+    ]
+
+
+def _folder(item: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+    storage = f"{item['storage']:08x}/" if len(card["storages"]) > 1 else ""
+    return storage + safe(item["folder"])
+
+
+def _say_file(item: Mapping[str, Any]) -> None:
+    size = "size open" if item["size"] is None else measures.size(item["size"])
+    marks = "  protected" if item["is_protected"] else ""
+    say(
+        f"  {safe(item['name']):<16}  {size:>9}  {safe(item['captured']).replace('T', ' '):<19}{marks}".rstrip()
+    )
+
+
+def _file_json(item: Mapping[str, Any], who: Mapping[str, Any], host: str, port: int) -> dict[str, Any]:
+    authority = f"[{host}]" if ":" in host else host
+    kind = kind_of(item["name"], item["format"])
+    return {
+        "filename": item["name"],
+        "url": f"ptpip://{authority}:{port}/{item['handle']}",
+        "captured_at": item["captured"] or None,
+        "is_video": kind == "video",
+        "kind": kind,
+        "serial": who["serial"],
+        "storage": item["storage"],
+        "folder": item["folder"],
+        "size_bytes": item["size"],
+        "group": item["group"],
+        "is_protected": item["is_protected"],
+    }
+
+
+# -- get -------------------------------------------------------------------------------------------------
+
+
+class _Target:
+    """Where the bytes go: a new file that gets its name at the end, or stdout."""
+
+    def __init__(self, out: str | None, *, force: bool, is_thumb: bool):
+        self._out = out
+        self._force = force
+        self._is_thumb = is_thumb
+        self._digest = hashlib.sha256()
+        self._file: BinaryIO | None = None
+        self._new: Path | None = None
+        self.path: Path | None = None  # None: stdout
+        self.size_bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def check(self) -> None:
+        """Find out before any camera is asked what would be in vain."""
+        if self._out == STDOUT and sys.stdout.isatty():
+            raise Stop(
+                "a picture is nothing for a terminal: name a file with -o, or redirect the output.", MISUSED
+            )
+        if self._out and self._out != STDOUT and not Path(self._out).is_dir():
+            self._check_free(Path(self._out))
+
+    def open(self, name: str) -> None:
+        """Begin, for a file that the camera calls `name`."""
+        if self._out == STDOUT:
+            self._file = sys.stdout.buffer
+            return
+        path = Path(self._out or ".")
+        if path.is_dir():
+            path /= clean(Path(name).stem + ".thumb.jpg" if self._is_thumb else name)
+        self._check_free(path)
+        self.path, self._new = path, path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            self._file = open(self._new, "xb", buffering=0)  # noqa: SIM115 - closed by `finish` or `close`
+        except OSError as error:
+            self._new = None
+            raise Stop(f"cannot write {path}: {error.strerror}") from error
+
+    def write(self, view: memoryview) -> None:
+        assert self._file is not None
+        try:
+            rest = view
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Stop(f"cannot write {self.path or 'the output'}: {error.strerror}") from error
+        self._digest.update(view)
+        self.size_bytes += len(view)
+
+    def finish(self) -> None:
+        """Make what was written durable and give it its name."""
+        assert self._file is not None
+        if self.path is None or self._new is None:
+            self._file.flush()
+            return
+        try:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            if self._force:
+                os.replace(self._new, self.path)
+            else:
+                self._publish(self._new, self.path)
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except FileExistsError:
+            self._check_free(self.path)
+            raise
+        except OSError as error:
+            raise Stop(f"cannot write {self.path}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Leave nothing unfinished behind. Harmless after `finish`."""
+        if self._new is not None and self._file is not None:
+            self._file.close()
+            with suppress(OSError):
+                self._new.unlink(missing_ok=True)
+
+    def _publish(self, new: Path, path: Path) -> None:
+        try:
+            os.link(new, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            self._check_free(path)
+            os.rename(new, path)
+
+    def _check_free(self, path: Path) -> None:
+        if not self._force and (path.exists() or path.is_symlink()):
+            raise Stop(f"{path} exists: choose another name, or replace it with --force.")
+
+
+async def _get(arguments: argparse.Namespace) -> int:
+    address = places.address_of(arguments.address)
+    target = _Target(arguments.out, force=arguments.force, is_thumb=arguments.thumb)
+    target.check()
+    state_dir = places.installation_folder(arguments)
+    moving = Progress()
+    began = time.monotonic()
+    found: dict[str, Any] = {}
+    is_quiet = arguments.json or arguments.thumb or not is_terminal()
+
+    async def begin(item: dict[str, Any]) -> None:
+        found.update(item)
+        target.open(item["name"])
+        moving.transfers.append(Transfer(0, item["name"], CAMERA, item["size"] or 0, 0))
+
+    async def take(view: memoryview) -> None:
+        target.write(view)
+        moving.transfers[0].advance_to(target.size_bytes)
+
+    try:
+        if is_quiet:
+            size = await reach.fetch(
+                state_dir, address, arguments.name, thumb=arguments.thumb, begin=begin, take=take
+            )
+        else:
+            async with progress(moving, is_json=False):
+                size = await reach.fetch(
+                    state_dir, address, arguments.name, thumb=False, begin=begin, take=take
+                )
+        _check_size(target, size, None if arguments.thumb else found["size"])
+        target.finish()
+    finally:
+        target.close()
+    _conclude(arguments, target, found, time.monotonic() - began)
+    return DONE
+
+
+def _check_size(target: _Target, told: int, listed: int | None) -> None:
+    if target.size_bytes != told or (listed is not None and listed != told):
+        raise Stop(
+            f"{target.size_bytes} bytes came instead of {told if listed is None else listed}: try again."
+        )
+
+
+def _conclude(
+    arguments: argparse.Namespace, target: _Target, item: Mapping[str, Any], seconds: float
+) -> None:
+    if arguments.json and target.path is not None:
+        emit(
+            {
+                "filename": item["name"],
+                "folder": item["folder"],
+                "storage": item["storage"],
+                "captured_at": item["captured"] or None,
+                "path": str(target.path),
+                "size_bytes": target.size_bytes,
+                "sha256": target.sha256,
+                "seconds": round(seconds, 3),
+            }
+        )
+        return
+    rate = measures.rate(target.size_bytes / max(seconds, 0.001))
+    where = f" → {target.path}" if target.path else ""
+    hint(f"{safe(item['name'])}: {measures.size(target.size_bytes)} in {seconds:.1f} s, {rate}{safe(where)}")

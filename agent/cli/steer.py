@@ -1,0 +1,140 @@
+"""`hotshoe retry, skip, send, pause, resume, scan, reload`: orders to a running agent, and what came of them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from agent.cli import lines, orders, places
+from agent.cli.measures import several
+from agent.cli.stop import DONE, WRONG
+from agent.cli.text import emit, hint, safe, say
+
+
+def retry(arguments: argparse.Namespace) -> int:
+    if arguments.all:
+        results = _give(arguments, [lines.Retry(None)])
+    else:
+        results = _give(arguments, [lines.Retry(ids) for ids in _parts(arguments.ids)])
+    count = sum(result["deliveries"] for result in results)
+    return _conclude(
+        arguments,
+        f"{several(count, 'delivery', 'deliveries')} queued again; whatever waits is tried now.",
+        results,
+    )
+
+
+def skip(arguments: argparse.Namespace) -> int:
+    results = _give(arguments, [lines.Skip(ids, arguments.reason, _who()) for ids in _parts(arguments.ids)])
+    count = sum(result["files"] for result in results)
+    return _conclude(arguments, f"{several(count, 'file')} given up.", results)
+
+
+def send(arguments: argparse.Namespace) -> int:
+    """Exit code 1 if not every file is on its way or there."""
+    results: list[list[dict[str, Any]]] = _give(
+        arguments, [lines.Send(ids, arguments.to) for ids in _parts(arguments.ids)]
+    )
+    rows = [row for result in results for row in result]
+    if arguments.json:
+        for row in rows:
+            emit(row)
+    else:
+        for row in rows:
+            file = f"{row['id']} {safe(row['name'])}".strip()
+            target = f" to {row['destination']}" if row["destination"] else ""
+            say(f"{file}{target}: {_OUTCOMES.get(row['outcome'], row['outcome'])}")
+        if len(rows) > 1:
+            say(
+                ", ".join(
+                    f"{count} {outcome}" for outcome, count in Counter(row["outcome"] for row in rows).items()
+                )
+            )
+    return DONE if all(row["outcome"] in _GOOD for row in rows) else WRONG
+
+
+_GOOD = ("queued", "under way", "delivered already")
+_OUTCOMES = {
+    "not ready": "its size is not final yet; try again in a moment",
+    "gone": "is no longer on its card, and was never fetched",
+    "no route": "no route names a destination for it; say where with --to",
+    "unknown": "there is no file of that number (hotshoe files lists them)",
+}
+
+
+def pause(arguments: argparse.Namespace) -> int:
+    return _steer(arguments, lines.Pause(arguments.name, _who()), "is paused until hotshoe resume.")
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    return _steer(arguments, lines.Resume(arguments.name), "goes on.")
+
+
+def scan(arguments: argparse.Namespace) -> int:
+    [names] = _give(arguments, [lines.Scan()])
+    if arguments.json:
+        emit({"cameras": names})
+    elif names:
+        say(f"Reading the cards of {', '.join(names)} again.")
+    else:
+        say("No camera is connected; each is tried at once.")
+    return DONE
+
+
+def reload(arguments: argparse.Namespace) -> int:
+    [result] = _give(arguments, [lines.Reload()])
+    if arguments.json:
+        emit(result)
+    elif result["after_restart"]:
+        say(f"Taken over, but for {', '.join(result['after_restart'])}: these need a restart.")
+    else:
+        say("Taken over.")
+    return DONE
+
+
+def _steer(arguments: argparse.Namespace, request: lines.Request, what: str) -> int:
+    [result] = _give(arguments, [request])
+    if arguments.json:
+        emit(result)
+    else:
+        say(f"{result['kind'].capitalize()} {result['name']} {what}")
+    return DONE
+
+
+def _conclude(arguments: argparse.Namespace, told: str, results: Sequence[dict[str, Any]]) -> int:
+    unknown = [file_id for result in results for file_id in result["unknown"]]
+    if arguments.json:
+        for result in results:
+            emit(result)
+    else:
+        say(told)
+    if unknown:
+        hint(
+            f"hotshoe: no file has the number {', '.join(map(str, unknown[:20]))}{' …' if len(unknown) > 20 else ''}"
+        )
+    return WRONG if unknown else DONE
+
+
+def _give(arguments: argparse.Namespace, requests: Sequence[lines.Request]) -> list[Any]:
+    async def give_all(state_dir: Path) -> list[Any]:
+        return [await orders.give(state_dir, request) for request in requests]
+
+    return asyncio.run(give_all(places.state_folder(arguments.config)))
+
+
+def _parts(ids: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    for start in range(0, len(ids), lines.IDS_PER_ORDER):
+        yield tuple(ids[start : start + lines.IDS_PER_ORDER])
+
+
+def _who() -> str:
+    """Who gives the order, as it is shown to others. Never a word that the agent uses for itself."""
+    try:
+        return f"{getpass.getuser()} at the command line"
+    except (OSError, KeyError):  # a user without a name
+        return "somebody at the command line"
