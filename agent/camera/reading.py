@@ -12,7 +12,7 @@ Looking an object up before its reading resumes is the caller's duty.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -112,15 +112,24 @@ class Reading:
     async def stream_whole(self, item: Object, sink: Sink) -> int:
         """Read the whole object, from its beginning and without a pause; return its bytes.
 
-        Raises ``camera.size_differs`` when they are not as many as the camera announced, or as `item` has.
+        Raises ``camera.size_differs`` when they are not as many as the camera announced, or as `item` has; `sink` never gets
+        more than those.
         """
-        reply = await self._transactions.stream(
-            self._whole_operation(item), item.handle, sink=sink, limit=item.size
-        )
+        taken = 0
+
+        def take(view: memoryview) -> Awaitable[None] | None:
+            nonlocal taken
+            taken += len(view)
+            if item.size is not None and taken > item.size:
+                raise fault(FAULTS, "camera.size_differs", f"{item.name}: more than {item.size}")
+            return sink(view)
+
+        operation = self._whole_operation(item)
+        reply = await self._transactions.stream(operation, item.handle, sink=take)
         expect_ok(reply, item.name)
-        expected = {reply.announced, item.size} - {None, reply.received}
-        if expected:
-            raise fault(FAULTS, "camera.size_differs", f"{item.name}: {reply.received}, not {expected}")
+        for expected in (reply.announced, item.size):
+            if expected not in (None, reply.received):
+                raise fault(FAULTS, "camera.size_differs", f"{item.name}: {reply.received}, not {expected}")
         return reply.received
 
     async def measure(self, item: Object) -> int:

@@ -171,14 +171,15 @@ class Session:
 
         return await self._transact(code, params, place, len(buffer))
 
-    async def stream(self, code: int, *params: int, sink: Sink, limit: int | None = None) -> Reply:
-        """Do one transaction whose data goes to `sink` as it comes; while `sink` is awaited nothing is received.
+    async def stream(self, code: int, *params: int, sink: Sink) -> Reply:
+        """Do one transaction whose data goes to `sink` as it comes, without a limit; while `sink` is awaited nothing is
+        received.
 
         A view is valid until `sink` is done with it. Whatever `sink` raises is raised here and closes the session, and
         so does a caller who leaves.
         """
         try:
-            return await self._transact(code, params, sink, limit)
+            return await self._transact(code, params, sink, None)
         except BaseException:
             self.close()
             raise

@@ -111,14 +111,12 @@ class Transactions:
 
         return await patiently(once, self.timing, is_new=is_new, meanwhile=self.meanwhile)
 
-    async def stream(self, operation: int, *params: int, sink: Sink, limit: int | None) -> Reply:
+    async def stream(self, operation: int, *params: int, sink: Sink) -> Reply:
         """The one transaction without a bound: nothing else gets a turn until the object has ended."""
 
         async def once() -> Reply:
             return await self._once(
-                Urgency.BULK,
-                operation,
-                lambda session: session.stream(operation, *params, sink=sink, limit=limit),
+                Urgency.BULK, operation, lambda session: session.stream(operation, *params, sink=sink)
             )
 
         return await patiently(once, self.timing, meanwhile=self.meanwhile)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from agent.camera import is_same_file
+from agent.camera import connect, is_same_file
 from agent.camera.brands.canon import Canon
 from tests.camera.bodies import (
     STEADY,
@@ -115,8 +115,6 @@ async def test_each_class_of_body_gets_its_remote_mode(model: str, modes: list[i
 
     scripts: tuple[Script, Script] = camera(command, info=info)
     async with scripted(*scripts) as port:
-        from agent.camera import connect
-
         timing = msgspec.structs.replace(STEADY, settle=0.05)
         body = await connect(
             "127.0.0.1", port, guid=bytes(16), name="edge", pairing=False, memory={}, timing=timing
