@@ -11,9 +11,8 @@ and operations, datasets and timeouts mean nothing to this module.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from agent.ptp.packets import (
     DATA_HEADER,
@@ -61,8 +60,7 @@ NEED_DATA: Final = Signal.NEED_DATA  # all received bytes are used up
 CLOSED: Final = Signal.CLOSED  # the peer closed its side between two packets
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(NamedTuple):
     """Some bytes of the running data phase, in order. The view is valid until the next `receive_data`."""
 
     transaction_id: int
@@ -70,6 +68,7 @@ class Payload:
 
 
 _NOTHING = memoryview(b"")
+_DATA = int(PacketType.DATA)
 _PAYLOAD_TYPES = frozenset({PacketType.DATA, PacketType.END_DATA})
 _PACKET_TYPES = frozenset(PacketType)
 
@@ -103,7 +102,15 @@ class Connection:
         self._max_stale_bytes = max_stale_bytes
         self._peer = Role.RESPONDER if role is Role.INITIATOR else Role.INITIATOR
         self._transaction_id: int | None = None  # the outstanding one
-        self._data_limit: int | None = None
+        self._allowed_bytes: int | None = None  # of its data phase: as announced, or as the request allows
+        self._data_state = next(  # in which the peer's Data packets are legal
+            (
+                state
+                for (on, state, kind), (sender, _) in LEGAL.items()
+                if (on, kind, sender) == (channel, _DATA, self._peer)
+            ),
+            None,
+        )
         self._stale_packets_left = max_stale_packets
         self._stale_bytes_left = max_stale_bytes
         self._segment = _NOTHING
@@ -154,7 +161,7 @@ class Connection:
             else:
                 self._apply(self.role, packet)
             if isinstance(packet, OperationRequest):
-                self._data_limit = data_limit
+                self._allowed_bytes = data_limit
         except ProtocolError as error:
             self._fail(error)
         return data
@@ -182,6 +189,8 @@ class Connection:
             elif self._is_ending:
                 self._is_ending = False
                 return EndData(self._payload_id)
+            elif self._enter_data():
+                pass
             elif not self._gather(HEADER.size):
                 return self._starved()
             else:
@@ -204,6 +213,23 @@ class Connection:
         if not self._is_payload_stale:
             self.received_bytes += size
         return self._segment[at : at + size]
+
+    def _enter_data(self) -> bool:
+        """Take the head of a Data packet where it stands, if it is whole and belongs to the running data phase.
+
+        Only a faster way for what `_finish_head` does as well: some cameras cut an object into packets of few KiB.
+        """
+        at = self._at
+        if self._head or self.state is not self._data_state or len(self._segment) - at < DATA_HEADER.size:
+            return False
+        length, kind, transaction_id = DATA_HEADER.unpack_from(self._segment, at)
+        size = length - DATA_HEADER.size
+        if kind != _DATA or transaction_id != self._transaction_id or size < 0:
+            return False
+        self._check_size(self._peer, self.received_bytes + size)
+        self._at = at + DATA_HEADER.size
+        self._payload_id, self._payload_left, self._is_payload_stale = transaction_id, size, False
+        return True
 
     def _gather(self, size: int) -> bool:
         """Bring the head of the packet to `size` bytes; False when the segment ends before."""
@@ -278,12 +304,15 @@ class Connection:
             self._transaction_id = packet.transaction_id
             self._stale_packets_left = self._max_stale_packets
             self._stale_bytes_left = self._max_stale_bytes
-            self.announced_bytes, self.received_bytes = None, 0
+            self._allowed_bytes = self.announced_bytes = None
+            self.received_bytes = 0
             if packet.data_phase == DATA_PHASE_OUT:
                 state = State.REQUESTED_OUT
         elif isinstance(packet, StartData):
             self.announced_bytes = known_total(packet.total_length)
-            self._check_size(sender, self.announced_bytes or 0)
+            if self.announced_bytes is not None:
+                self._check_size(sender, self.announced_bytes)
+                self._allowed_bytes = self.announced_bytes
         elif isinstance(packet, OperationResponse):
             self._transaction_id = None
             # A responder that answers inside a Data packet has no use for the rest of it.
@@ -309,9 +338,8 @@ class Connection:
 
     def _check_size(self, sender: Role, total_bytes: int) -> None:
         """Refuse a data phase longer than announced or than the request allows; a short one is the caller's to judge."""
-        for limit in (self.announced_bytes, self._data_limit):
-            if limit is not None and total_bytes > limit:
-                raise self._blame(sender, f"{total_bytes} bytes of data, {limit} are allowed")
+        if self._allowed_bytes is not None and total_bytes > self._allowed_bytes:
+            raise self._blame(sender, f"{total_bytes} bytes of data, {self._allowed_bytes} are allowed")
 
     def _blame(self, sender: Role, text: str) -> ProtocolError:
         return LocalProtocolError(text) if sender is self.role else RemoteProtocolError(text)
