@@ -83,14 +83,14 @@ def seeds() -> list[bytes]:
 
 
 def _records(data: bytes) -> list[bytes]:
-    """The first record of each code in a GetEvent answer: alone, a change in it is found sooner."""
-    found: dict[int, bytes] = {}
+    """Short records of a GetEvent answer, one of each code and form: alone, a change in one is tried sooner."""
+    found: dict[tuple[int, bytes], bytes] = {}
     at = 0
     while at + 8 <= len(data):
         size, code = struct.unpack_from("<II", data, at)
         if size < 8 or size > len(data) - at or code >> 8 != 0xC1:
             break
-        found.setdefault(code, data[at : at + size])
+        found.setdefault((code, data[at + 12 : at + 16] if code == 0xC18A else b""), data[at : at + size])
         at += size
     return list(found.values())
 
