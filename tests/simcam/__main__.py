@@ -41,6 +41,9 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--control", type=int, metavar="PORT", help="where to listen for verbs; 0: any free one"
     )
+    found.add_argument(
+        "--upnp", type=int, metavar="PORT", help="where to serve the UPnP description; 0: any free one"
+    )
     found.add_argument("--rtt-ms", type=float, default=0.0, help="latency of every transaction")
     found.add_argument("--mbit", type=float, help="pace of what the camera sends")
     found.add_argument("--packet-bytes", type=int, default=256 << 10, help="payload of one Data packet")
@@ -73,6 +76,7 @@ def build(options: argparse.Namespace) -> SimCamera:
         write_seconds=options.write_seconds,
         packet_bytes=options.packet_bytes,
         control=options.control,
+        upnp=options.upnp,
     )
 
 
@@ -86,6 +90,7 @@ def main() -> int:
             "host": camera.host,
             "port": camera.port,
             "control": camera.control and camera.control.port,
+            "upnp": camera.upnp and camera.upnp.port,
             "body": camera.profile.name,
         }
         print(json.dumps(ready), flush=True)

@@ -207,7 +207,7 @@ class Card:
             f"{folder.path}/{name}",
             source=source,
             listed_size=source.size,
-            thumbnail=thumbnail.grey_jpeg((number * 7) % 256) if has_picture else None,
+            thumbnail=thumbnail.of(name) if has_picture else None,
             is_new=True,
         )
         self._insert(item)

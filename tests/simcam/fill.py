@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.simcam import recordings
-from tests.simcam.card import Card, Item, OnDisk, Synthetic
+from tests.simcam.card import Card, Item, OnDisk, Source, Synthetic
 
 FIRST_SHOT_AT = datetime(2024, 5, 4, 10, 0, 0)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -53,9 +53,11 @@ def by_formula(
     per_folder: int = 9999,
     seconds_between: int = 2,
 ) -> None:
-    """Shoot all batches onto `card`, `per_folder` shots a folder, wrapping after 9999."""
+    """Shoot all batches onto `card`, `per_folder` shots a folder, wrapping after 9999. EOS has an empty MISC as well."""
     moment = FIRST_SHOT_AT
     card.add_folder(first_folder, moment)
+    if card.is_eos:
+        card.add_root_folder("MISC", moment)
     card.file_number = first_number - 1
     in_folder = 0
     for batch in batches:
@@ -87,16 +89,18 @@ def shot(card: Card, files: Sequence[tuple[str, int]], moment: datetime) -> list
     return made
 
 
-def twin(old: Card, later: timedelta, size_change: int) -> Card:
-    """A card with the names and handles of `old` in DCIM: other content, later, `size_change` bytes longer each."""
-    card = Card(old.storage, capacity_bytes=old.capacity_bytes, salt=f"{old.salt}twin:", is_eos=old.is_eos)
+def copy(old: Card, card: Card, *, later: timedelta = timedelta(0), size_change: int = 0) -> None:
+    """Give `card` what `old` has in DCIM, under the same names. As it stands the content is the same, too; `later`
+    or of another size it is different."""
+    card.salt = f"{old.salt}copy:" if later or size_change else old.salt
     for folder in old.children(old.dcim.handle):
         into = card.add_folder(folder.name, folder.captured_at + later)
         for item in old.children(folder.handle):
             assert item.source is not None
-            source = Synthetic(card.salt + item.path, max(0, item.source.size + size_change))
+            source: Source = item.source
+            if later or size_change:
+                source = Synthetic(card.salt + item.path, max(0, item.source.size + size_change))
             card.add(into, item.name, source, item.captured_at + later).is_new = False
-    return card
 
 
 def from_directory(card: Card, directory: Path) -> None:

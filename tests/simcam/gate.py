@@ -28,6 +28,9 @@ class Gate:
         self.on_accept: Callable[[socket.socket], None] = _calm  # a TCP connection came in
         self.on_ack: Callable[[], None] = _calm  # an initiator is about to be let in
         self.on_event_request: Callable[[Wire], None] = _calm
+        self.on_description: Callable[[], None] = _calm  # somebody fetched the UPnP description
+        self.honours_cancel = False
+        self.ignores_odd_phases = False
         self.linger_seconds = 0.0  # how long the seat stays taken when an initiator has gone
         self.stalls_on_unread_events = False
         self.packet_sizes: Callable[[], Iterator[int]] | None = None  # payload of each Data packet

@@ -12,7 +12,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import count
 
 from agent.ptp.connection import CLOSED, Channel, Payload, ProtocolError
@@ -36,6 +36,7 @@ from agent.ptp.packets import (
     encode,
 )
 from tests.simcam.camera import Camera
+from tests.simcam.codes import Rc
 from tests.simcam.door import BUSY, Door
 from tests.simcam.gate import Gate
 from tests.simcam.hooks import Transaction
@@ -57,6 +58,7 @@ class Link:
         self.is_gone = threading.Event()
         self.awake_at = time.monotonic()
         self.has_unread_events = False
+        self.cancelled: int | None = None  # the transaction that the initiator has given up
 
     def shut(self) -> None:
         self.command.shut()
@@ -213,6 +215,8 @@ class Server:
             elif isinstance(packet, OperationRequest):
                 self._await_event_connection(link)
                 started = time.monotonic()
+                if packet.data_phase not in (1, 2) and self.gate.ignores_odd_phases:
+                    link.command.idle(None)
                 payload = self._data_out(link.command) if packet.data_phase == DATA_PHASE_OUT else b""
                 transaction = Transaction(
                     packet.code, packet.transaction_id, packet.params, session, link.command
@@ -273,27 +277,39 @@ class Server:
         if answer.raw is not None:
             yield from answer.raw
             return
-        tid, connection = transaction.id, wire.connection
+        is_cancelled = False
         if answer.size is not None:
-            total = None if self.gate.is_total_unknown else answer.size + answer.promised_more
-            yield connection.send(StartData(tid, total))
-            left = answer.size
-            sizes = self.gate.packet_sizes() if self.gate.packet_sizes else self._packet_sizes()
-            views = iter(answer.views)
-            view = memoryview(b"")
-            is_last = False
-            while not is_last:
-                size = min(left, next(sizes))
-                left -= size
-                is_last = not left and not (size and self.gate.has_empty_end_data)
-                yield connection.send_payload(tid, size, last=is_last)
-                while size:
-                    view = view or memoryview(next(views, b""))
-                    if not view:
-                        raise Reset("the file behind the card has shrunk")
-                    yield view[:size]
-                    size, view = size - min(size, len(view)), view[size:]
-        yield connection.send(OperationResponse(answer.code, tid, answer.params))
+            is_cancelled = yield from self._data(wire, transaction.id, answer, answer.size)
+        code = Rc.TRANSACTION_CANCELLED if is_cancelled else answer.code
+        yield wire.connection.send(
+            OperationResponse(code, transaction.id, () if is_cancelled else answer.params)
+        )
+
+    def _data(
+        self, wire: Wire, tid: int, answer: Answer, left: int
+    ) -> Generator[bytes | memoryview, None, bool]:
+        """The data phase of `left` bytes. True: the initiator has cancelled it."""
+        total = None if self.gate.is_total_unknown else left + answer.promised_more
+        yield wire.connection.send(StartData(tid, total))
+        sizes = self.gate.packet_sizes() if self.gate.packet_sizes else self._packet_sizes()
+        views = iter(answer.views)
+        view = memoryview(b"")
+        is_last = False
+        while not is_last:
+            if self.link is not None and self.link.cancelled == tid:
+                yield wire.connection.send(EndData(tid))
+                return True
+            size = min(left, next(sizes))
+            left -= size
+            is_last = not left and not (size and self.gate.has_empty_end_data)
+            yield wire.connection.send_payload(tid, size, last=is_last)
+            while size:
+                view = view or memoryview(next(views, b""))
+                if not view:
+                    raise Reset("the file behind the card has shrunk")
+                yield view[:size]
+                size, view = size - min(size, len(view)), view[size:]
+        return False
 
     def _packet_sizes(self) -> Iterator[int]:
         size = 0xFFFFFFF0 if self.camera.profile.single_end_data else self.packet_bytes
@@ -324,8 +340,8 @@ class Server:
             while (packet := wire.receive()) is not CLOSED:
                 if isinstance(packet, ProbeRequest):
                     self._say(wire, ProbeResponse())
-                elif isinstance(packet, Cancel):
-                    self.camera.stats.troubles["cancel"] += 1
+                elif isinstance(packet, Cancel) and self.gate.honours_cancel:
+                    link.cancelled = packet.transaction_id
         finally:
             if not link.is_gone.is_set():
                 link.command.shut()
@@ -339,7 +355,9 @@ class Server:
         if link is None or link.event is None or not link.event_came.is_set():
             return
         try:
-            _, has_room, _ = select.select([], [link.event.sock], [], 0)  # for a whole packet, never a part of one
+            _, has_room, _ = select.select(
+                [], [link.event.sock], [], 0
+            )  # for a whole packet, never a part of one
             if has_room:
                 link.event.sock.send(encode(packet), socket.MSG_DONTWAIT)
             else:

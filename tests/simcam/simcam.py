@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,11 +18,13 @@ from tests.simcam.profile import Profile, body_named
 from tests.simcam.server import Server
 from tests.simcam.stats import Shot, Stats
 from tests.simcam.trouble import Trouble
+from tests.simcam.upnp import Description
 from tests.simcam.watch import Watch
 
 CardSpec = str | Path | None | Callable[[Card], None]
-"""A card as said in one word: "COUNT:SIZE…" (see `fill.parse_batches`), "recorded-60d", a directory (Path), a
-function that fills a card, or None for an empty slot."""
+"""A card as said in one word: "COUNT:SIZE…" (see `fill.parse_batches`), "recorded-60d", "same" (what the first card has, as
+a body that records to both would write it), a directory (Path), a function that fills a card, or None for an empty
+slot."""
 
 
 class SimCamera:
@@ -50,14 +53,20 @@ class SimCamera:
         packet_bytes: int = 256 << 10,
         coalesce: bool = True,
         control: int | None = None,
+        upnp: int | None = None,
+        guid: bytes | None = None,
     ) -> None:
         self.profile = body if isinstance(body, Profile) else body_named(body, serial=serial)
+        if guid is not None:
+            self.profile = replace(self.profile, guid=guid)
         specs = [card] if card is not None else list(cards) or [lambda empty: None]
         if len(specs) > len(self.profile.slots):
             raise ValueError(
                 f"{self.profile.name} has {len(self.profile.slots)} card slots, not {len(specs)}"
             )
-        made = [self._card(index, spec) for index, spec in enumerate(specs)]
+        made: list[Card | None] = []
+        for index, spec in enumerate(specs):
+            made.append(self._card(index, spec, made))
         self.camera = Camera(self.profile, made, write_seconds=write_seconds)
         guids = set(known)
         self.door = Door(Pairing.KNOWN if guids else Pairing(pairing), guids)
@@ -73,20 +82,23 @@ class SimCamera:
             coalesce=coalesce,
         )
         self.trouble = Trouble(self.server)
-        self._control_port = control
+        self._control_port, self._upnp_port = control, upnp
         self.control: Control | None = None
+        self.upnp: Description | None = None
         self.watches = [Watch(self.camera, found) for found in made if found and found.folder_path]
 
-    def _card(self, index: int, spec: CardSpec) -> Card | None:
+    def _card(self, index: int, spec: CardSpec, others: Sequence[Card | None]) -> Card | None:
         if spec is None:
             return None
-        card = Card(
-            self.profile.slots[index][0], salt=f"slot{index}:" if index else "", is_eos=self.profile.is_eos
-        )
+        storage, _ = self.profile.slots[index]
+        card = Card(storage, salt=f"slot{index}:" if index else "", is_eos=self.profile.is_eos)
         if isinstance(spec, Path):
             fill.from_directory(card, spec)
         elif spec == "recorded-60d":
             fill.as_recorded_60d(card)
+        elif spec == "same":
+            assert others and others[0] is not None, "same as which card?"
+            fill.copy(others[0], card)
         elif isinstance(spec, str):
             fill.by_formula(card, fill.parse_batches(spec))
         else:
@@ -101,10 +113,15 @@ class SimCamera:
             watch.start()
         if self._control_port is not None:
             self.control = Control(self, self.host, self._control_port)
+        if self._upnp_port is not None:
+            gate = self.server.gate
+            self.upnp = Description(self.host, self._upnp_port, lambda: gate.on_description())
 
     def stop(self) -> None:
         if self.control is not None:
             self.control.close()
+        if self.upnp is not None:
+            self.upnp.close()
         for watch in self.watches:
             watch.stop()
         self.camera.later.close()

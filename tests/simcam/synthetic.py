@@ -1,10 +1,9 @@
 """Files that exist only as a formula: content from (name, size), at any offset, without storing a byte.
 
-A file is a short head, unique to its name and size and beginning as its kind must (protocol.md §9.d), and then
-a window that slides over one fixed random pattern. The pattern's length is a prime a little above 1 MiB, so
-chunks that are taken from different offsets differ (no two multiples of a chunk size meet within a terabyte),
-and a slice of up to a whole period is contiguous: sending costs no copy. Where the window starts depends on
-name and size, too.
+A file begins as its kind must (`head`), goes on with a digest of its name and size, and then is a window that slides
+over one fixed random pattern. The pattern's length is a prime a little above 1 MiB, so chunks that are taken from
+different offsets differ (no two multiples of a chunk size meet within a terabyte), and a slice of up to a whole period
+is contiguous: sending costs no copy. Where the window starts depends on name and size, too.
 
 `content` and `sha256_of` are what tests check with; they share nothing with the sockets.
 """
@@ -16,20 +15,12 @@ import random
 from collections.abc import Iterator
 from functools import lru_cache
 
+from tests.simcam import head
+
 PERIOD = 1_048_583
 """Length of the pattern: the smallest prime above 1 MiB."""
 
 _PATTERN = memoryview(random.Random("hotshoe simcam").randbytes(PERIOD) * 2)
-
-_MAGIC = {
-    "JPG": b"\xff\xd8\xff\xfe\x00\x4a",  # SOI and a comment segment that holds the text below
-    "CR2": b"II*\0\x10\0\0\0CR\x02\0\0\0\0\0",
-    "CR3": b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom",
-    "HIF": b"\0\0\0\x18ftypheix\0\0\0\0mif1heic",
-    "MP4": b"\0\0\0\x18ftypmp42\0\0\0\x01mp42CAEP",
-    "MOV": b"\0\0\0\x18ftypqt  \x20\x07\x09\0qt  CAEP",
-    "WAV": b"RIFF\xff\xff\xff\x7fWAVE",
-}
 
 
 def extension(name: str) -> str:
@@ -40,7 +31,9 @@ def extension(name: str) -> str:
 @lru_cache(maxsize=20_000)
 def _head(name: str, size: int) -> memoryview:
     digest = hashlib.sha256(f"{name}:{size}".encode()).hexdigest()
-    return memoryview(_MAGIC.get(extension(name), b"") + b"hotshoe " + digest.encode())
+    return memoryview(
+        head.beginning(name.rpartition("/")[2], extension(name)) + b"hotshoe " + digest.encode()
+    )
 
 
 @lru_cache(maxsize=20_000)
@@ -51,10 +44,10 @@ def _start(name: str, size: int) -> int:
 def views(name: str, size: int, offset: int = 0, length: int | None = None) -> Iterator[memoryview]:
     """Yield slices that together are bytes [offset, offset + length) of the file, clipped at its end."""
     end = size if length is None else min(size, offset + length)
-    head = _head(name, size)
-    if offset < min(len(head), end):
-        yield head[offset : min(len(head), end)]
-        offset = min(len(head), end)
+    first = _head(name, size)
+    if offset < min(len(first), end):
+        yield first[offset : min(len(first), end)]
+        offset = min(len(first), end)
     start = _start(name, size)
     while offset < end:
         at = (start + offset) % PERIOD

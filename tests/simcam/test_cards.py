@@ -103,10 +103,19 @@ def test_two_cards_with_the_same_names_have_different_content() -> None:
         SimCamera("eos-60d", cards=["1:1K", "1:1K"])
 
 
+def test_a_body_that_records_to_both_cards() -> None:
+    with SimCamera("eos-r7", cards=["2:10K:JPG+CR3", "same"]) as cam:
+        first, second = cam.cards
+        for one, other in zip(first.files(), second.files(), strict=True):
+            assert one.source is not None and other.source is not None
+            assert one.source.sha256() == other.source.sha256() and one.captured_at == other.captured_at
+            assert one.storage != other.storage and one.handle != other.handle
+
+
 def test_other_folders_and_memos(cam: SimCamera) -> None:
     card = cam.cards[0]
-    misc = card.add_root_folder("MISC", datetime(2024, 1, 1))
-    assert misc.handle == 0x60080000 and misc in card.children(card.root)
+    dcim, misc = card.children(card.root)
+    assert (dcim.name, misc.name, misc.handle) == ("DCIM", "MISC", 0x60080000)
     slot_2 = Card(0x00020001)
     assert slot_2.add_root_folder("MISC", datetime(2024, 1, 1)).handle == 0xA0080000
     cam.shoot("JPG:10K+WAV:5K")

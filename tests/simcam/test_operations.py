@@ -73,12 +73,14 @@ def test_every_body_lists_what_it_lists(name: str) -> None:
         for code in sorted(WIDE_OPS | {0x1012, 0x9109}):
             is_listed = code in profile.operations
             assert (dial.ask(code, 0, 0, 0, 0).code == NOT_SUPPORTED) is not is_listed, hex(code)
-        assert len(u32s(dial.ask(0x1007, ALL, 0, 0).data)) == 4
+        folders = 3 if profile.is_eos else 2
+        assert len(u32s(dial.ask(0x1007, ALL, 0, 0).data)) == folders + 2
 
 
 def test_bulk_listing_walks_the_card(cam: SimCamera, dial: Dial) -> None:
     storage = 0x00010001
-    [dcim] = entries(dial.ask(0x9109, storage, ALL, 0x100000))
+    dcim, misc = entries(dial.ask(0x9109, storage, ALL, 0x100000))
+    assert misc[36:40] == b"MISC"
     assert dcim[36:40] == b"DCIM" and struct.unpack_from("<I", dcim, 28)[0] == 0x40000000
     [folder] = entries(dial.ask(0x9109, storage, struct.unpack_from("<I", dcim, 4)[0], 0x100000))
     parent = struct.unpack_from("<I", folder, 4)[0]
@@ -94,8 +96,8 @@ def test_bulk_listing_walks_the_card(cam: SimCamera, dial: Dial) -> None:
 
 
 def test_a_listing_longer_than_allowed_is_empty(dial: Dial) -> None:
-    assert entries(dial.ask(0x9109, 0x00010001, ALL, 59)) == []
-    assert len(entries(dial.ask(0x9109, 0x00010001, ALL, 60))) == 1
+    assert entries(dial.ask(0x9109, 0x00010001, ALL, 4 + 2 * 56 - 1)) == []
+    assert len(entries(dial.ask(0x9109, 0x00010001, ALL, 4 + 2 * 56))) == 2
 
 
 def test_an_empty_second_slot_is_listed_without_capacity(dial: Dial) -> None:
@@ -112,7 +114,7 @@ def test_standard_listing(cam: SimCamera, dial: Dial) -> None:
     [folder] = u32s(dial.ask(0x1007, ALL, 0, roots[0]).data)
     files = u32s(dial.ask(0x1007, 0x00010001, 0, folder).data)
     assert set(flat) == {*roots, folder, *files} and len(files) == 7
-    assert dial.ask(0x1006, ALL, 0, 0).params == (9,)
+    assert dial.ask(0x1006, ALL, 0, 0).params == (10,)
     assert dial.ask(0x1007, 0x00050001, 0, 0).code == 0x2008
     assert dial.ask(0x1007, ALL, 0x3801, 0).code == 0x2014
     assert dial.ask(0x1007, ALL, 0, 0x1234).code == 0x201A
@@ -218,7 +220,7 @@ def test_a_card_of_ten_thousand_lists_fast() -> None:
         began = time.monotonic()
         for _ in range(10):
             assert len(dial.ask(0x9109, 0x00010001, parent, 0x100000).data or b"") == 4 + 9999 * 56
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1.0
 
 
 def test_a_plain_body_knows_nothing_of_canon() -> None:

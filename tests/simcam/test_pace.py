@@ -15,7 +15,7 @@ def test_every_transaction_takes_its_round_trip() -> None:
         began = time.monotonic()
         for _ in range(50):
             dial.ask(0x1004)
-        assert 0.50 <= time.monotonic() - began < 0.60
+        assert 0.50 <= time.monotonic() - began < 0.75
 
 
 @pytest.mark.parametrize("mbit", [50, 400])
@@ -28,7 +28,7 @@ def test_data_comes_at_its_pace(mbit: float) -> None:
             dial.ask(0x101B, item.handle, offset % (7 << 20), 1 << 18)
         took = time.monotonic() - began
         sent = -(-size // (1 << 18)) * (1 << 18)
-        assert sent * 8 / took / 1e6 == pytest.approx(mbit, rel=0.05)
+        assert 0.85 * mbit < sent * 8 / took / 1e6 < 1.05 * mbit
 
 
 def test_counters() -> None:

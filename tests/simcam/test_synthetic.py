@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import random
+import struct
 import time
 
-from tests.simcam import synthetic
+from tests.simcam import synthetic, thumbnail
 
-SIZES = [0, 1, 5, 79, 80, 5000, synthetic.PERIOD + 100]
+SIZES = [0, 1, 5, 95, 96, 97, 5000, synthetic.PERIOD + 100]
 
 
 def slowly(name: str, size: int, magic: bytes) -> bytes:
@@ -24,9 +25,9 @@ def slowly(name: str, size: int, magic: bytes) -> bytes:
 
 def test_content_is_the_formula() -> None:
     for size in SIZES:
-        told = slowly("DCIM/100CANON/IMG_0001.JPG", size, b"\xff\xd8\xff\xfe\x00\x4a")
-        assert synthetic.content("DCIM/100CANON/IMG_0001.JPG", size) == told
-        assert synthetic.sha256_of("DCIM/100CANON/IMG_0001.JPG", size) == hashlib.sha256(told).hexdigest()
+        told = slowly("DCIM/100CANON/MVI_0001.MP4", size, b"\0\0\0\x18ftypmp42\0\0\0\x01mp42CAEP")
+        assert synthetic.content("DCIM/100CANON/MVI_0001.MP4", size) == told
+        assert synthetic.sha256_of("DCIM/100CANON/MVI_0001.MP4", size) == hashlib.sha256(told).hexdigest()
 
 
 def test_any_part_is_that_part_of_the_whole() -> None:
@@ -49,6 +50,37 @@ def test_every_kind_begins_as_it_must() -> None:
     for name in ("x.CR3", "x.MP4", "x.MOV", "x.HIF"):
         assert synthetic.content(name, 100)[4:8] == b"ftyp"
     assert synthetic.content("x.WAV", 100).startswith(b"RIFF")
+
+
+def test_a_jpeg_carries_its_thumbnail_in_exif() -> None:
+    """Walked by hand, segment by segment and through IFD1; Pillow reads the same."""
+    data = synthetic.content("DCIM/100CANON/IMG_0001.JPG", 100_000)
+    assert data[2:4] == b"\xff\xe1" and data[6:12] == b"Exif\0\0"
+    comment = 4 + struct.unpack_from(">H", data, 4)[0]
+    assert data[comment : comment + 4] == b"\xff\xfe\0\x4a" and data[comment + 4 :].startswith(b"hotshoe ")
+    assert picture_in(data[12:]) == thumbnail.of("IMG_0001.JPG")
+
+
+def test_a_raw_file_carries_its_thumbnail() -> None:
+    assert picture_in(synthetic.content("DCIM/100CANON/IMG_0001.CR2", 100_000)) == thumbnail.of(
+        "IMG_0001.CR2"
+    )
+    assert thumbnail.of("IMG_0001.CR3") in synthetic.content("DCIM/100CANON/IMG_0001.CR3", 100_000, 0, 1000)
+
+
+def picture_in(tiff: bytes) -> bytes:
+    """What IFD1 of a little-endian TIFF points to."""
+
+    def entries(at: int) -> tuple[dict[int, int], int]:
+        count = struct.unpack_from("<H", tiff, at)[0]
+        rows = [struct.unpack_from("<HHII", tiff, at + 2 + 12 * row) for row in range(count)]
+        return {row[0]: row[3] for row in rows}, struct.unpack_from("<I", tiff, at + 2 + 12 * count)[0]
+
+    assert tiff.startswith(b"II*\0")
+    first, second = entries(struct.unpack_from("<I", tiff, 4)[0])
+    assert tiff[first[0x010F] :].startswith(b"Canon\0")
+    found, _ = entries(second)
+    return tiff[found[0x0201] : found[0x0201] + found[0x0202]]
 
 
 def test_names_sizes_and_chunks_all_differ() -> None:

@@ -151,6 +151,11 @@ class Trouble:
         self.one_shot_listener()
         self._server.open()
 
+    def armed_by_description(self) -> None:
+        """The port is closed, and takes one attempt after each fetch of the UPnP description, as a 6D does."""
+        self._server.deafen()
+        self._gate.on_description = self.arm
+
     def dangling_session(self, times: int = 1) -> None:
         """OpenSession says SessionAlreadyOpen, and the session is usable."""
 
@@ -242,6 +247,14 @@ class Trouble:
     def unknown_total(self) -> None:
         """StartData says that the length is unknown."""
         self._gate.is_total_unknown = True
+
+    def honour_cancel(self) -> None:
+        """Cancel on the event socket ends a data phase with EndData and TransactionCancelled, as the standard says."""
+        self._gate.honours_cancel = True
+
+    def ignore_odd_phases(self) -> None:
+        """Requests with a DataPhaseInfo other than 1 and 2 get no answer."""
+        self._gate.ignores_odd_phases = True
 
     def probe(self) -> None:
         """Send a ProbeRequest on the event socket."""
@@ -481,7 +494,8 @@ class Trouble:
         with self._camera.lock:
             old = self._camera.slots[slot].card
             assert old is not None, f"no card in slot {slot}"
-            card = fill.twin(old, timedelta(seconds=seconds_later), size_change)
+            card = Card(old.storage, capacity_bytes=old.capacity_bytes, is_eos=old.is_eos)
+            fill.copy(old, card, later=timedelta(seconds=seconds_later), size_change=size_change)
             self.pull_card(slot)
             self._pulled[slot] = card
             self.insert_card(slot)
