@@ -1,9 +1,9 @@
 """Decoders for what EOS bodies add: GetEvent records, folder listings, GetDeviceInfoEx.
 
-Layouts: libgphoto2 ``camlibs/ptp2/ptp-pack.c`` (ptp_unpack_CANON_changes) and ``ptp.h``, checked against recordings
-of a 60D, a 1300D and others (``tests/cameras``). A GetEvent answer is consumed by reading it, so one bad record never
-costs the others: what cannot be read becomes `Unknown`, and what lies behind a broken size is discarded. A listing is
-believed whole or not at all, since it can be asked for again.
+Layouts: libgphoto2 ``camlibs/ptp2/ptp-pack.c`` (ptp_unpack_CANON_changes) and ``ptp.h``, checked against
+recordings of a 60D, a 1300D and others (``tests/cameras``). A GetEvent answer is consumed by reading it, so
+one bad record never costs the others: what cannot be read becomes `Unknown`, and what lies behind a broken
+size is discarded. A listing is believed whole or not at all, since it can be asked for again.
 
 Events are hints. Names and sizes come out as sent: not safe, perhaps not final.
 """
@@ -166,8 +166,8 @@ _RECORD_HEADER = struct.Struct("<II")  # size (these eight bytes included), code
 def event_records(data: Buffer) -> EventList:
     """Decode the answer of GetEvent (0x9116); no bytes at all is an empty list. Never raises.
 
-    ``u32 size · u32 code · payload`` repeated, not aligned, until code 0. Size 8 with another code is a record
-    (C18E), size below 8 or beyond the end discards the rest.
+    ``u32 size · u32 code · payload`` repeated, not aligned, until code 0. Size 8 with another code is a
+    record (C18E), size below 8 or beyond the end discards the rest.
     """
     view = bytes(data)
     records: list[Record] = []

@@ -1,8 +1,8 @@
 """The numbers of PTP and of Canon's extension that this project names, under the standard's words.
 
-Sources: ISO 15740 for 0x1xxx, 0x2xxx, 0x3xxx, 0x4xxx and 0x5xxx; libgphoto2 ``camlibs/ptp2/ptp.h`` for Canon's
-0x9xxx, 0xAxxx, 0xBxxx, 0xCxxx and 0xDxxx. Cameras send codes that are not listed here: every decoder keeps codes as
-plain int and nothing may fail on an unknown one.
+Sources: ISO 15740 for 0x1xxx, 0x2xxx, 0x3xxx, 0x4xxx and 0x5xxx; libgphoto2 ``camlibs/ptp2/ptp.h`` for
+Canon's 0x9xxx, 0xAxxx, 0xBxxx, 0xCxxx and 0xDxxx. Cameras send codes that are not listed here: every decoder
+keeps codes as plain int and nothing may fail on an unknown one.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """One socket of a PTP/IP link without the socket: bytes in, packets out, and what order is legal.
 
-After h11: the caller's verbs are `receive_data`, `next_event` and `send`. What is legal says `agent.ptp.states`: our
-packets are refused (LocalProtocolError) exactly as the peer's are (RemoteProtocolError). Nothing else is ever raised
-for anything a peer sends, and after an error the connection is in ERROR for good: a session is dropped, never repaired.
+After h11: the caller's verbs are `receive_data`, `next_event` and `send`. What is legal says
+`agent.ptp.states`: our packets are refused (LocalProtocolError) exactly as the peer's are
+(RemoteProtocolError). Nothing else is ever raised for anything a peer sends, and after an error the
+connection is in ERROR for good: a session is dropped, never repaired.
 
-The payload of a data phase is handed on as it arrives, as views of the caller's own buffer, and is never collected;
-what is kept between two segments is at most one packet of `max_packet_bytes`. There is no clock and no logging here,
-and operations, datasets and timeouts mean nothing to this module.
+The payload of a data phase is handed on as it arrives, as views of the caller's own buffer, and is never
+collected; what is kept between two segments is at most one packet of `max_packet_bytes`. There is no clock
+and no logging here, and operations, datasets and timeouts mean nothing to this module.
 """
 
 from __future__ import annotations
@@ -76,10 +77,10 @@ _PACKET_TYPES = frozenset(PacketType)
 class Connection:
     """The state of one socket, as seen by `role`.
 
-    `max_packet_bytes` bounds every packet but Data and EndData, whose payload is streamed (an InitCommandAck with a long
-    name has some hundred bytes, all others less than forty). Packets that belong to another transaction than the
-    outstanding one are the late answer to a request somebody gave up: they are skipped, at most `max_stale_packets`
-    and `max_stale_bytes` of payload per transaction.
+    `max_packet_bytes` bounds every packet but Data and EndData, whose payload is streamed (an InitCommandAck
+    with a long name has some hundred bytes, all others less than forty). Packets that belong to another
+    transaction than the outstanding one are the late answer to a request somebody gave up: they are skipped,
+    at most `max_stale_packets` and `max_stale_bytes` of payload per transaction.
     """
 
     def __init__(
@@ -126,8 +127,8 @@ class Connection:
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
         """Take one segment from the socket; ``b""`` says that the peer closed its side.
 
-        Must be followed by `next_event` until it returns NEED_DATA or CLOSED before the next call: payload is handed out as
-        views of `data`.
+        Must be followed by `next_event` until it returns NEED_DATA or CLOSED before the next call: payload is
+        handed out as views of `data`.
         """
         self._check_error()
         if self._at < len(self._segment) or self._is_eof:
@@ -150,8 +151,8 @@ class Connection:
     def send(self, packet: Packet, *, data_limit: int | None = None) -> bytes:
         """Return the bytes of `packet`, to be written as they are.
 
-        With an OperationRequest, `data_limit` is the most bytes its data phase may bring (None: no limit); more is a
-        RemoteProtocolError of the peer.
+        With an OperationRequest, `data_limit` is the most bytes its data phase may bring (None: no limit);
+        more is a RemoteProtocolError of the peer.
         """
         self._check_error()
         try:
@@ -215,9 +216,10 @@ class Connection:
         return self._segment[at : at + size]
 
     def _enter_data(self) -> bool:
-        """Take the head of a Data packet where it stands, if it is whole and belongs to the running data phase.
+        """Take the head of a Data packet where it stands, if it is whole and of the running data phase.
 
-        Only a faster way for what `_finish_head` does as well: some cameras cut an object into packets of few KiB.
+        Only a faster way for what `_finish_head` does as well: a camera may cut an object into packets of a
+        few KiB, and then this is what a byte costs.
         """
         at = self._at
         if self._head or self.state is not self._data_state or len(self._segment) - at < DATA_HEADER.size:

@@ -1,8 +1,9 @@
 """Decoders for the standard's datasets: bytes of a data phase in, values out.
 
-Layouts: ISO 15740 §5.5, checked against recordings (``tests/cameras``). Cameras add bytes at the end and leave out
-fields behind a string; both are accepted, missing fields come out as 0 or empty. Everything else that does not fit
-is a RemoteProtocolError, and no count is believed before its bytes are there. There are no encoders.
+Layouts: ISO 15740 as libgphoto2 ``camlibs/ptp2/ptp-pack.c`` reads it, checked against recordings
+(``tests/cameras``). Cameras add bytes at the end and leave out fields behind a string; both are accepted,
+missing fields come out as 0 or empty. Everything else that does not fit is a RemoteProtocolError, and no
+count is believed before its bytes are there. There are no encoders.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class DevicePropDesc:
 class _Reader:
     """A cursor over one dataset.
 
-    A dataset may end behind any string; what is read from there on is zeros, which every type reads as 0 or empty.
+    A dataset may end behind any string; what is read from there on is zeros, which every type reads as 0 or
+    empty.
     """
 
     def __init__(self, data: Buffer) -> None:
@@ -204,8 +206,8 @@ def object_info(data: Buffer) -> ObjectInfo:
 def _has_wide_size(data: bytes) -> bool:
     """Whether the size takes eight bytes, which moves the file name from 52 to 56.
 
-    Some Android devices do that (libgphoto2 ``ptp-pack.c`` ptp_unpack_OI: byte 52 is 0, byte 56 is not). The string
-    must also end where it says, so that an object without a name is not mistaken for one.
+    Some Android devices do that (libgphoto2 ``ptp-pack.c`` ptp_unpack_OI: byte 52 is 0, byte 56 is not). The
+    string must also end where it says, so that an object without a name is not mistaken for one.
     """
     if len(data) <= 56 or data[52] != 0 or data[56] == 0:
         return False
@@ -256,7 +258,8 @@ _DATE = re.compile(r"([0-9]{8}T[0-9]{6})(?:\.([0-9]+))?(?:(Z)|([+-])([0-9]{2}):?
 
 
 def ptp_date(text: str) -> datetime | None:
-    """Read ``YYYYMMDDThhmmss[.s][Z|±hhmm]``; naive (the camera's wall clock) without a zone, None if it is no date.
+    """Read ``YYYYMMDDThhmmss[.s][Z|±hhmm]``; naive (the camera's wall clock) without a zone, None if it is no
+    date.
 
     Canon writes ``20120202T141654.0``.
     """

@@ -1,11 +1,11 @@
 """The fourteen PTP/IP packets as values, and their bytes in both directions.
 
-Layouts: CIPA DC-X005 as read by libgphoto2 ``camlibs/ptp2/ptpip.c`` and Wireshark ``packet-ptpip.c``. Every packet
-is ``u32 length (of the whole packet) · u32 type · body``, little-endian throughout. Lengths are exact, save where real
-responders are known to differ (the version of an InitCommandAck may be missing).
+Layouts: CIPA DC-X005 as read by libgphoto2 ``camlibs/ptp2/ptpip.c`` and Wireshark ``packet-ptpip.c``. Every
+packet is ``u32 length (of the whole packet) · u32 type · body``, little-endian throughout. Lengths are exact,
+save where real responders are known to differ (the version of an InitCommandAck may be missing).
 
-The payload of a data phase is never part of a value: `agent.ptp.connection` hands it on as it arrives. Which packet
-may come when is not decided here either.
+The payload of a data phase is never part of a value: `agent.ptp.connection` hands it on as it arrives. Which
+packet may come when is not decided here either.
 """
 
 from __future__ import annotations
@@ -169,8 +169,8 @@ TYPE_OF: dict[type[Packet], PacketType] = {
 def known_total(total_length: int | None) -> int | None:
     """Return the announced bytes of a data phase, or None for every way of saying "unknown".
 
-    All ones is the standard's form (CIPA DC-X005 §2.3.9, cited by Wireshark); a low word of ones with a high word
-    of zeros is what 32-bit responders make of it.
+    All ones is the standard's form (CIPA DC-X005 §2.3.9, cited by Wireshark); a low word of ones with a high
+    word of zeros is what 32-bit responders make of it.
     """
     return None if total_length in (None, 0xFFFFFFFF, UNKNOWN_TOTAL) else total_length
 
@@ -198,8 +198,8 @@ def encode_data_header(transaction_id: int, size: int, *, last: bool) -> bytes:
 def decode(type: int, body: bytes | bytearray | memoryview) -> Packet:
     """Return the packet of `type` whose bytes after the 8-byte header are `body`.
 
-    RemoteProtocolError for an unknown type and for a body of the wrong length. Data is not decoded here, and EndData
-    only without payload.
+    RemoteProtocolError for an unknown type and for a body of the wrong length. Data is not decoded here, and
+    EndData only without payload.
     """
     data = bytes(body)
     match type:

@@ -1,8 +1,8 @@
 """What may be sent when, and by whom: the whole order of PTP/IP as one table.
 
-The table is keyed by (channel, state, packet) and does not know which side we are, so it cannot be more lenient to us
-than to the peer. Sources: CIPA DC-X005; libgphoto2 ``ptpip.c`` for a response in place of data. Transaction ids,
-sizes and bytes are the business of `agent.ptp.connection`.
+The table is keyed by (channel, state, packet) and does not know which side we are, so it cannot be more
+lenient to us than to the peer. Sources: CIPA DC-X005; libgphoto2 ``ptpip.c`` for a response in place of data.
+Transaction ids, sizes and bytes are the business of `agent.ptp.connection`.
 """
 
 from __future__ import annotations

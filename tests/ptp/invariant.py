@@ -1,7 +1,8 @@
-"""One sentence: whatever bytes a peer sends, they come out as events and values or as a RemoteProtocolError, the same
-ones however they are cut, and little of them is kept.
+"""One sentence: whatever bytes a peer sends, they come out as events and values or as a RemoteProtocolError,
+the same ones however they are cut, and little of them is kept.
 
-`check` takes one byte that chooses what is tried, and the bytes. The fuzz target and the property tests share it.
+`check` takes one byte that chooses what is tried, and the bytes. The fuzz target and the property tests share
+it.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ OK = 0x2001
 
 
 class Side:
-    """One connection under test, and our own moves on it: after each packet, never after a piece of payload, so that
-    they do not depend on how the stream was cut."""
+    """One connection under test, and our own moves on it: after each packet, never after a piece of payload,
+    so that they do not depend on how the stream was cut.
+    """
 
     def __init__(self, role: Role, channel: Channel, choices: int) -> None:
         self.connection = Connection(

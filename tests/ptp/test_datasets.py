@@ -1,4 +1,4 @@
-"""The standard's datasets where no recording shows the case; bytes laid out by hand after ISO 15740 §5.3 and §5.5."""
+"""The standard's datasets where no recording shows the case; bytes laid out by hand."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.ptp import canon
@@ -48,8 +48,6 @@ HANDSHAKE_BYTES = {
     "responder command": encode(InitCommandRequest(bytes(16), "edge")),
     "responder event": encode(InitEventRequest(1)),
 }
-settings.register_profile("ptp", deadline=None)  # the machine may be busy
-settings.load_profile("ptp")
 
 u16, u32, u64 = (st.integers(0, (1 << bits) - 1) for bits in (16, 32, 64))
 words = st.lists(u32, max_size=5).map(tuple)

@@ -612,7 +612,7 @@ def record_of(code: int, payload: bytes) -> bytes:
 
 
 def device_info_bytes(lists: dict[str, Any]) -> bytes:
-    """A DeviceInfo dataset around the lists of a body (ISO 15740 §5.5.1), written for this test alone."""
+    """A DeviceInfo dataset around the lists of a body (layout of ptp_unpack_DI in libgphoto2), written for this test alone."""
 
     def string(text: str) -> bytes:
         return bytes([len(text) + 1]) + text.encode("utf-16-le") + b"\0\0" if text else b"\0"

@@ -1,7 +1,7 @@
 """Literal bytes of every packet type, with what they mean and who vouches for them.
 
-``real`` bytes are recordings; the others were laid out by hand from the named source, never by our own encoder. tshark's
-PTP/IP dissector, which is nobody's of ours, reads all of them too (`test_packets.py`).
+``real`` bytes are recordings; the others were laid out by hand from the named source, never by our own
+encoder. tshark's PTP/IP dissector, which is nobody's of ours, reads all of them too (`test_packets.py`).
 """
 
 from __future__ import annotations
