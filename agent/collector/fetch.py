@@ -80,9 +80,11 @@ class Fetcher:
             source = item.object
             if offset or item.tries:
                 source = await self._look_up(item, writer)
-            await self._ledger.files.begin_fetch(
+            generation = await self._ledger.files.begin_fetch(
                 item.file_id, source.handle, from_zero=writer.offset == 0, owed=owed
             )
+            if generation is None:  # skipped, or gone from the card, since it was queued
+                return
             events.info("fetching", size=size, offset=writer.offset)
             with self._progress.transfer(
                 item.file_id, item.facts.name, "camera", size, writer.offset

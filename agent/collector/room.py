@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from agent.camera import Object
-from agent.faults import Advice, Kind, Scope, fault
+from agent.faults import Advice, Fault, Kind, Scope, fault
 from agent.ledger import Ledger, Row
 from agent.spool import Room, Spool
 
@@ -72,15 +72,23 @@ class RoomMaker:
             freed += await self._give_up(file_id, "delivered")
         if freed:
             return True
+        return await self._sacrifice()
+
+    async def _sacrifice(self) -> bool:
         subjects = await self._ledger.cameras.subjects()
         unreachable = [s.name for s in subjects if s.kind == "destination" and s.state != "ready"]
-        victim = await self._ledger.files.sacrificeable(unreachable, self._serial)
-        if victim is None:
-            return False
-        row = await self._ledger.files.file(victim)
-        if row is None or await self._still_on_card(row) is None:
-            return False
-        return await self._give_up(victim, "verified elsewhere, and still on its card") > 0
+        for row in await self._ledger.files.sacrificeable(unreachable, self._serial):
+            if await self._is_on_card(row):
+                return await self._give_up(row["id"], "verified elsewhere, and still on its card") > 0
+        return False
+
+    async def _is_on_card(self, row: Row) -> bool:
+        try:
+            return await self._still_on_card(row) is not None
+        except Fault as caught:
+            if caught.scope is Scope.WHOLE:
+                raise
+            return False  # a doubt about that file, not about the one that wants its place
 
     async def _give_up(self, file_id: int, why: str) -> int:
         before = self._spool.used_bytes

@@ -109,20 +109,18 @@ class Cameras:
     ) -> bool:
         """Set the state of a camera or destination; return whether it changed. Writes nothing if it did not."""
         old = await self.subject(kind, name)
-        if old and (old.state, old.fault_code, old.paused_by, old.next_try_at) == (
-            state,
-            code,
-            by,
-            next_try_at,
-        ):
-            return False
+        if old:
+            serial = serial or old.serial
+            was = (old.state, old.fault_code, old.reason, old.next_try_at, old.paused_by, old.serial)
+            if was == (state, code, reason, next_try_at, by, serial):
+                return False
         since = old.since_at if old and (old.state, old.fault_code) == (state, code) else utc_now()
         async with self._store.transaction(durable=by not in (None, "agent")):
             await self._store.do(
                 "INSERT INTO subject (kind, name, state, fault_code, reason, next_try_at, paused_by, since_at, serial)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, name) DO UPDATE SET state = excluded.state,"
                 " fault_code = excluded.fault_code, reason = excluded.reason, next_try_at = excluded.next_try_at,"
-                " paused_by = excluded.paused_by, since_at = excluded.since_at, serial = coalesce(excluded.serial, serial)",
+                " paused_by = excluded.paused_by, since_at = excluded.since_at, serial = excluded.serial",
                 *(kind, name, state, code, reason, next_try_at, by, since, serial),
             )
         return old is None or (old.state, old.fault_code) != (state, code)

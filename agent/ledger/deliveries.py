@@ -31,6 +31,15 @@ class Job(msgspec.Struct, frozen=True):
     crc32c: str | None
 
 
+class Holder(msgspec.Struct, frozen=True):
+    """The undone delivery that has a key."""
+
+    id: int
+    token: str
+    identity: str
+    is_uploading: bool
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What a done delivery keeps of its receipt."""
 
@@ -49,7 +58,8 @@ class Deliveries:
     async def claim(self, destination: str, fetching: Sequence[int]) -> Job | None:
         """Take the next delivery for this destination: small kinds and new shots first.
 
-        `fetching`: files that grow in the spool right now, besides those that are fetched.
+        `fetching`: files that grow in the spool right now, besides those that are fetched. What may be shared with the
+        other card's copy waits for that one, unless the camera cannot give it.
         """
         now = utc_now()
         marks = ", ".join("?" * len(fetching)) or "NULL"
@@ -59,7 +69,8 @@ class Deliveries:
                 " waiting_for = NULL, next_try_at = NULL WHERE id = (SELECT d.id FROM delivery d JOIN file f ON f.id = d.file_id"
                 f" WHERE d.state = 'queued' AND d.destination = ? AND (f.state = 'fetched' OR (f.state = 'fetching' AND f.id IN ({marks})))"
                 " AND (d.next_try_at IS NULL OR d.next_try_at <= ?) AND (d.shared_with IS NULL OR (f.state = 'fetched' AND EXISTS"
-                " (SELECT 1 FROM delivery t WHERE t.id = d.shared_with AND t.state IN ('done', 'failed', 'skipped'))))"
+                " (SELECT 1 FROM delivery t JOIN file tf ON tf.id = t.file_id WHERE t.id = d.shared_with AND (t.state IN"
+                " ('done', 'failed', 'skipped') OR (t.state = 'queued' AND tf.state <> 'fetched' AND tf.fault_code IS NOT NULL)))))"
                 " ORDER BY d.rank, d.captured DESC, d.id DESC LIMIT 1)"
                 " RETURNING id, file_id, destination, wanted_key, key, token, tries, shared_with, generation AS made_from, (SELECT"
                 " json_array(f.identity, f.name, f.size_bytes, f.generation, f.sha256, f.crc32c) FROM file f WHERE f.id = file_id) AS facts",
@@ -80,11 +91,6 @@ class Deliveries:
             sha256=sha256,
             crc32c=crc32c,
         )
-
-    async def next_due_at(self) -> str | None:
-        """When the first of the deliveries that wait for the clock is due."""
-        row = await self._store.one("SELECT min(next_try_at) AS due FROM delivery WHERE state = 'queued'")
-        return row["due"] if row["due"] is None else str(row["due"])
 
     @shielded
     async def save_token(self, delivery_id: int, token: str, generation: int) -> None:
@@ -111,22 +117,24 @@ class Deliveries:
             return None
         return token
 
-    async def undone_holder(self, destination: str, key: str) -> tuple[int, str] | None:
-        """Which queued delivery has this key: (its id, the identity of its file)."""
+    async def undone_holder(self, destination: str, key: str) -> Holder | None:
+        """Which undone delivery has this key."""
         rows = await self._store.all(
-            "SELECT d.id, f.identity FROM delivery d JOIN file f ON f.id = d.file_id WHERE d.destination = ?"
-            " AND d.key = ? COLLATE NOCASE AND d.shared_with IS NULL AND d.state = 'queued'",
+            "SELECT d.id, d.token, d.state = 'uploading' AS is_uploading, f.identity FROM delivery d JOIN file f"
+            " ON f.id = d.file_id WHERE d.destination = ? AND d.key = ? COLLATE NOCASE AND d.shared_with IS NULL"
+            " AND d.state IN ('queued', 'uploading', 'failed')",
             *(destination, key),
         )
-        return (int(rows[0]["id"]), str(rows[0]["identity"])) if rows else None
+        return msgspec.convert(dict(rows[0]), Holder, strict=False) if rows else None
 
     @shielded
-    async def finish_delivery(self, delivery_id: int, outcome: Outcome) -> None:
-        """Step 6: proven at the destination; durable when this returns."""
+    async def finish_delivery(self, delivery_id: int, outcome: Outcome) -> bool:
+        """Step 6: proven at the destination; durable when this returns. False: it was skipped meanwhile."""
         async with self._store.transaction(durable=True):
-            await self._store.do(
+            rows = await self._store.all(
                 "UPDATE delivery SET state = 'done', done_at = ?, proof = ?, exclusive = ?, checksum = ?, location = ?, version = ?,"
-                " waiting_for = NULL, next_try_at = NULL, fault_code = NULL, fault_detail = '', shared_with = NULL WHERE id = ?",
+                " waiting_for = NULL, next_try_at = NULL, fault_code = NULL, fault_detail = '' WHERE id = ? AND state IN"
+                " ('queued', 'uploading') RETURNING id",
                 *(
                     utc_now(),
                     outcome.proof,
@@ -134,15 +142,17 @@ class Deliveries:
                     outcome.checksum,
                     outcome.location,
                     outcome.version,
-                    delivery_id,
                 ),
+                delivery_id,
             )
+        return bool(rows)
 
     @shielded
     async def share_delivery(self, delivery_id: int) -> bool:
         """The other card's copy of this shot has the same SHA-256 and is done: this delivery is done by it too.
 
-        False, and on its own from here on, if the two differ or the other will not be done.
+        False, and on its own from here on, if the two differ or the other will not be done. If the other is only not
+        fetched yet, it becomes the one that shares.
         """
         async with self._store.transaction(durable=True):
             rows = await self._store.all(
@@ -153,7 +163,15 @@ class Deliveries:
                 *(utc_now(), delivery_id),
             )
             if not rows:
-                await self._store.do("UPDATE delivery SET shared_with = NULL WHERE id = ?", delivery_id)
+                await self._store.do(
+                    "UPDATE delivery SET shared_with = ? WHERE state = 'queued'"
+                    " AND id = (SELECT shared_with FROM delivery WHERE id = ?)",
+                    *(delivery_id, delivery_id),
+                )
+                # Ignored if somebody has got the key meanwhile: then `find` sees them, and the key is moved on.
+                await self._store.do(
+                    "UPDATE OR IGNORE delivery SET shared_with = NULL WHERE id = ?", delivery_id
+                )
         return bool(rows)
 
     @shielded
@@ -179,6 +197,6 @@ class Deliveries:
         async with self._store.transaction(durable=True):
             await self._store.do(
                 "UPDATE delivery SET state = 'failed', fault_code = ?, fault_detail = ?, waiting_for = NULL, next_try_at = NULL"
-                " WHERE id = ?",
+                " WHERE id = ? AND state IN ('queued', 'uploading')",
                 *(code, detail, delivery_id),
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -74,18 +74,8 @@ class Files:
         )
         return {row["folder"] for row in rows}
 
-    async def has_met_card(self, serial: str, storage: int, folders: Sequence[str]) -> bool:
-        """Whether one of these folders holds a file that was ever wanted."""
-        marks = ", ".join("?" * len(folders))
-        rows = await self._store.all(
-            f"SELECT 1 FROM file WHERE serial = ? AND storage = ? AND folder IN ({marks})"
-            " AND state NOT IN ('gone') AND skipped_by IS NOT 'backlog' LIMIT 1",
-            *(serial, storage, *folders),
-        )
-        return bool(rows)
-
     @shielded
-    async def discover(self, serial: str, files: Iterable[NewFile]) -> list[int]:
+    async def discover(self, serial: str, files: Sequence[NewFile]) -> list[int]:
         """Insert what was seen for the first time, in one transaction; return the ids in the same order."""
         now = utc_now()
         ids: list[int] = []
@@ -160,8 +150,8 @@ class Files:
                     continue
                 gone.append(file_id)
                 await self._store.do(
-                    "UPDATE delivery SET state = 'skipped', skipped_by = 'card', waiting_for = NULL,"
-                    " skip_reason = 'no longer on the card, and never fetched' WHERE file_id = ? AND state = 'queued'",
+                    "UPDATE delivery SET state = 'skipped', skipped_by = 'card', waiting_for = NULL, skip_reason ="
+                    " 'no longer on the card, and never fetched' WHERE file_id = ? AND state IN ('queued', 'uploading')",
                     file_id,
                 )
         return gone
@@ -169,53 +159,65 @@ class Files:
     @shielded
     async def begin_fetch(
         self, file_id: int, handle: int, *, from_zero: bool, owed: Sequence[NewDelivery]
-    ) -> int:
-        """Step 1: the file is 'fetching', its deliveries stand with their final keys. Returns the generation.
+    ) -> int | None:
+        """Step 1: the file is 'fetching', its deliveries stand with their final keys. Returns the generation, or
+        None, with nothing changed, for a file that is not wanted any more (skipped, gone) or fetched already.
 
         A delivery that exists already keeps its key. One whose shot also lies on the other card (same folder,
         name, size and time) is marked as sharing; the uploader compares the two when both are fetched.
         """
         now = utc_now()
         async with self._store.transaction():
-            row = await self._store.one(
+            rows = await self._store.all(
                 "UPDATE file SET state = 'fetching', handle = ?, generation = generation + ?, fetching_at = coalesce(fetching_at, ?),"
                 " tries = tries + 1, waiting_for = NULL, fault_code = NULL, fault_detail = '', next_try_at = NULL"
-                " WHERE id = ? RETURNING generation",
+                " WHERE id = ? AND state IN ('discovered', 'fetching', 'evicted') RETURNING generation",
                 *(handle, int(from_zero), now, file_id),
             )
-            if owed:
-                parameters: list[Any] = []
-                for delivery in owed:
-                    parameters += [delivery.destination, *delivery.keys, secrets.token_hex(8)]
-                rows = ", ".join("(?, ?, ?, ?, ?)" for _ in owed)
-                await self._store.do(
-                    f"WITH owed (destination, first, second, third, token) AS (VALUES {rows})"
-                    " INSERT INTO delivery (file_id, destination, wanted_key, key, shared_with, rank, captured, state, token,"
-                    " generation, queued_at)"
-                    " SELECT f.id, o.destination, o.first, CASE"
-                    "  WHEN NOT EXISTS (SELECT 1 FROM delivery k WHERE k.destination = o.destination"
-                    "   AND k.key = o.first COLLATE NOCASE AND k.shared_with IS NULL) THEN o.first"
-                    "  WHEN NOT EXISTS (SELECT 1 FROM delivery k WHERE k.destination = o.destination"
-                    "   AND k.key = o.second COLLATE NOCASE AND k.shared_with IS NULL) THEN o.second ELSE o.third END,"
-                    " (SELECT min(d.id) FROM file t JOIN delivery d ON d.file_id = t.id AND d.destination = o.destination"
-                    "  WHERE t.serial = f.serial AND t.folder = f.folder AND t.name = f.name AND t.captured = f.captured"
-                    "  AND t.size_bytes = f.size_bytes AND t.storage <> f.storage AND d.shared_with IS NULL),"
-                    " f.rank, f.captured, 'queued', o.token, f.generation, ?"
-                    " FROM owed o, file f WHERE f.id = ?"
-                    " ON CONFLICT (file_id, destination) DO NOTHING",
-                    *(*parameters, now, file_id),
-                )
-        return int(row["generation"])
+            if rows and owed:
+                await self._owe(file_id, owed, now)
+        return int(rows[0]["generation"]) if rows else None
 
     @shielded
-    async def finish_fetch(self, file_id: int, sha256: str, crc32c: str | None) -> None:
-        """Step 3: the whole file is in the spool, durable, with these digests."""
+    async def owe(self, file_id: int, owed: Sequence[NewDelivery]) -> None:
+        """A person wants the file at these destinations; durable when this returns. What it already owes stays."""
         async with self._store.transaction(durable=True):
-            await self._store.do(
+            await self._owe(file_id, owed, utc_now())
+
+    async def _owe(self, file_id: int, owed: Sequence[NewDelivery], now: str) -> None:
+        """Insert deliveries inside a transaction. One that exists already stays as it is, with its key."""
+        parameters: list[Any] = []
+        for delivery in owed:
+            parameters += [delivery.destination, *delivery.keys, secrets.token_hex(8)]
+        rows = ", ".join("(?, ?, ?, ?, ?)" for _ in owed)
+        await self._store.do(
+            f"WITH owed (destination, first, second, third, token) AS (VALUES {rows})"
+            " INSERT INTO delivery (file_id, destination, wanted_key, key, shared_with, rank, captured, state, token,"
+            " generation, queued_at)"
+            " SELECT f.id, o.destination, o.first, CASE"
+            "  WHEN NOT EXISTS (SELECT 1 FROM delivery k WHERE k.destination = o.destination"
+            "   AND k.key = o.first COLLATE NOCASE AND k.shared_with IS NULL) THEN o.first"
+            "  WHEN NOT EXISTS (SELECT 1 FROM delivery k WHERE k.destination = o.destination"
+            "   AND k.key = o.second COLLATE NOCASE AND k.shared_with IS NULL) THEN o.second ELSE o.third END,"
+            " (SELECT min(d.id) FROM file t JOIN delivery d ON d.file_id = t.id AND d.destination = o.destination"
+            "  WHERE t.serial = f.serial AND t.folder = f.folder AND t.name = f.name AND t.captured = f.captured"
+            "  AND t.size_bytes = f.size_bytes AND t.storage <> f.storage AND d.shared_with IS NULL),"
+            " f.rank, f.captured, 'queued', o.token, f.generation, ?"
+            " FROM owed o, file f WHERE f.id = ?"
+            " ON CONFLICT (file_id, destination) DO NOTHING",
+            *(*parameters, now, file_id),
+        )
+
+    @shielded
+    async def finish_fetch(self, file_id: int, sha256: str, crc32c: str | None) -> bool:
+        """Step 3: the whole file is in the spool, durable, with these digests. False: nobody wants it any more."""
+        async with self._store.transaction(durable=True):
+            rows = await self._store.all(
                 "UPDATE file SET state = 'fetched', sha256 = ?, crc32c = ?, fetched_at = ?, waiting_for = NULL,"
-                " fault_code = NULL, fault_detail = '' WHERE id = ? AND state = 'fetching'",
+                " fault_code = NULL, fault_detail = '' WHERE id = ? AND state = 'fetching' RETURNING id",
                 *(sha256, crc32c, utc_now(), file_id),
             )
+        return bool(rows)
 
     @shielded
     async def hold_file(
@@ -262,6 +264,14 @@ class Files:
         )
         return [dict(row) for row in rows]
 
+    async def promised(self) -> list[int]:
+        """Files that the spool has not got and whose deliveries stand: to be fetched whatever the routes say by now."""
+        rows = await self._store.all(
+            "SELECT DISTINCT f.id FROM delivery d JOIN file f ON f.id = d.file_id"
+            " WHERE d.state = 'queued' AND f.state IN ('discovered', 'fetching', 'evicted')"
+        )
+        return [int(row["id"]) for row in rows]
+
     async def freeable(self, limit: int = 200) -> list[int]:
         """Fetched files that are delivered wherever they are owed, oldest first."""
         rows = await self._store.all(
@@ -271,24 +281,24 @@ class Files:
         )
         return [int(row["id"]) for row in rows]
 
-    async def sacrificeable(self, unreachable: Sequence[str], serial: str) -> int | None:
-        """The oldest fetched file of this camera that is verified somewhere, and None if any file's missing proof does
+    async def sacrificeable(self, unreachable: Sequence[str], serial: str, limit: int = 20) -> list[Row]:
+        """This camera's fetched files that are verified somewhere, oldest first; none if any file's missing proof does
         not wait on one of the `unreachable` destinations."""
         marks = ", ".join("?" * len(unreachable)) or "NULL"
         blocked = await self._store.all(
-            "SELECT 1 FROM delivery d JOIN file f ON f.id = d.file_id WHERE f.state = 'fetched'"
+            "SELECT 1 FROM file f JOIN delivery d ON d.file_id = f.id WHERE f.state = 'fetched'"
             f" AND d.state IN ('queued', 'uploading', 'failed') AND d.destination NOT IN ({marks}) LIMIT 1",
             *unreachable,
         )
         if blocked:
-            return None
+            return []
         rows = await self._store.all(
-            "SELECT f.id FROM file f WHERE f.state = 'fetched' AND f.serial = ? AND EXISTS (SELECT 1 FROM delivery d WHERE"
+            "SELECT f.* FROM file f WHERE f.state = 'fetched' AND f.serial = ? AND EXISTS (SELECT 1 FROM delivery d WHERE"
             " d.file_id = f.id AND d.state = 'done' AND d.proof IN ('checksum', 'readback')) AND NOT EXISTS (SELECT 1 FROM"
-            " delivery d WHERE d.file_id = f.id AND d.state = 'uploading') ORDER BY f.fetched_at, f.id LIMIT 1",
-            serial,
+            " delivery d WHERE d.file_id = f.id AND d.state = 'uploading') ORDER BY f.fetched_at, f.id LIMIT ?",
+            *(serial, limit),
         )
-        return int(rows[0]["id"]) if rows else None
+        return [dict(row) for row in rows]
 
     async def file(self, file_id: int) -> Row | None:
         rows = await self._store.all("SELECT * FROM file WHERE id = ?", file_id)

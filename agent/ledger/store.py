@@ -2,6 +2,9 @@
 
 WAL with synchronous=NORMAL survives kill -9 at any instant. What must also survive a power cut before the next
 step is taken is committed with synchronous=FULL, which makes all earlier commits durable too.
+
+A full disk or a foreign lock is a wait: nothing can be done safely without the ledger, so whoever writes to it
+stands still and goes on by itself. The log says so.
 """
 
 from __future__ import annotations
@@ -16,14 +19,30 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import aiosqlite
+import structlog
+
+log = structlog.get_logger("ledger")
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Row = dict[str, Any]
+
+RETRY_SECONDS = 1.0
+
+# By SQLite's primary result codes. A statement that ends with one of these was rolled back, and may be repeated.
+_PASSING = {
+    sqlite3.SQLITE_FULL: "The disk of the state folder is full: free some space on it.",
+    sqlite3.SQLITE_READONLY: "The state folder cannot be written: check its disk and its owner.",
+    sqlite3.SQLITE_IOERR: "The disk of the state folder reports errors: check it.",
+    sqlite3.SQLITE_CANTOPEN: "The state folder cannot be used: check that its disk is connected.",
+    sqlite3.SQLITE_BUSY: "Another program holds the ledger: end it.",
+    sqlite3.SQLITE_LOCKED: "Another program holds the ledger: end it.",
+}
 
 
 class LedgerLocked(Exception):
@@ -44,11 +63,33 @@ def as_text(moment: datetime) -> str:
 
 
 def shielded(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Awaitable[T]]:
-    """Let a transaction run to its end even if whoever asked for it is cancelled in the middle."""
+    """Let a method that is one transaction run to its end, whatever happens meanwhile.
+
+    It is repeated as long as the disk is full or another program holds the file, also when whoever asked for it
+    was cancelled: a wait that a cancelled task adds for it must have a deadline.
+    """
+
+    async def run_to_end(*args: P.args, **kwargs: P.kwargs) -> T:
+        told = ""
+        while True:
+            try:
+                result = await method(*args, **kwargs)
+            except sqlite3.OperationalError as error:
+                hint = _PASSING.get(error.sqlite_errorcode & 0xFF)
+                if hint is None:
+                    raise
+                if hint != told:
+                    told = hint
+                    log.error("the ledger waits", hint=hint, detail=str(error), step=method.__name__)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                if told:
+                    log.info("the ledger goes on", step=method.__name__)
+                return result
 
     @functools.wraps(method)
     async def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.shield(asyncio.ensure_future(method(*args, **kwargs)))
+        return await asyncio.shield(asyncio.ensure_future(run_to_end(*args, **kwargs)))
 
     return run
 
@@ -98,25 +139,37 @@ class Store:
     async def open_to_read(cls, folder: Path) -> Store:
         """Open beside a running agent, or after it. Raises LedgerUnusable when there is none."""
         path = folder.absolute() / "ledger.db"
+        uri = f"{path.as_uri()}?mode=ro"
         try:
-            db = await aiosqlite.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+            sqlite3.connect(uri, uri=True).close()  # the thread of aiosqlite outlives its loop if this fails there
+            db = await aiosqlite.connect(uri, uri=True, isolation_level=None)
         except sqlite3.Error as error:
             raise LedgerUnusable(
                 f"there is no ledger to read at {path}: has hotshoe run with this configuration? ({error})"
             ) from error
-        db.row_factory = sqlite3.Row
-        return cls(db, None)
+        try:
+            db.row_factory = sqlite3.Row
+            store = cls(db, None)
+            if await store._version() < len(_scripts()):
+                raise LedgerUnusable(f"{path} was written by an older hotshoe: start hotshoe run once")
+            return store
+        except sqlite3.Error as error:
+            await db.close()
+            raise LedgerUnusable(f"cannot read {path}: {error}") from error
+        except BaseException:
+            await db.close()
+            raise
 
-    async def _migrate(self) -> None:
-        folder = resources.files("agent").joinpath("schema")
-        scripts = sorted(
-            (entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda e: e.name
-        )
-        version = (await self.one("PRAGMA user_version"))[0]
-        if version > len(scripts):
+    async def _version(self) -> int:
+        version = int((await self.one("PRAGMA user_version"))[0])
+        if version > len(_scripts()):
             raise LedgerUnusable(
                 "the ledger was written by a newer hotshoe: install that version or a newer one"
             )
+        return version
+
+    async def _migrate(self) -> None:
+        scripts, version = _scripts(), await self._version()
         for number, script in enumerate(scripts[version:], start=version + 1):
             text = script.read_text("utf-8")
             await self._db.executescript(f"BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version={number};\nCOMMIT;")
@@ -163,6 +216,8 @@ class Store:
     @asynccontextmanager
     async def transaction(self, *, durable: bool = False, wakes: bool = True) -> AsyncIterator[None]:
         """All or nothing; wakes whoever waits for a change. `durable`: survives a power cut when it returns."""
+        if self._lock_fd is None:
+            raise RuntimeError("this ledger was opened to read, or is closed")
         async with self._writing:
             if self._is_full is not durable:
                 await (
@@ -172,10 +227,11 @@ class Store:
             await self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                await self._db.execute("COMMIT")
             except BaseException:
-                await self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk may have ended it already
+                    await self._db.execute("ROLLBACK")
                 raise
-            await self._db.execute("COMMIT")
         if wakes:
             self.wake()
 
@@ -189,6 +245,14 @@ class Store:
 
     async def one(self, sql: str, *parameters: Any) -> sqlite3.Row:
         return (await self.all(sql, *parameters))[0]
+
+
+def _scripts() -> list[Traversable]:
+    """The migrations in their order; the n-th leads to version n."""
+    folder = resources.files("agent").joinpath("schema")
+    return sorted(
+        (each for each in folder.iterdir() if each.name.endswith(".sql")), key=lambda each: each.name
+    )
 
 
 def _lock(folder: Path) -> int:

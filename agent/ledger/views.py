@@ -30,7 +30,7 @@ class Views:
         return page
 
     async def counts(self) -> dict[str, dict[str, int]]:
-        """How many files and deliveries are in each state, and bytes still owed."""
+        """How many files and deliveries are in each state, and how many of the deliveries are verified."""
         files = await self._store.all("SELECT state, count(*) AS n FROM file GROUP BY state")
         deliveries = await self._store.all("SELECT state, count(*) AS n FROM delivery GROUP BY state")
         verified = await self._store.one(
@@ -40,6 +40,23 @@ class Views:
             "files": {row["state"]: row["n"] for row in files},
             "deliveries": {row["state"]: row["n"] for row in deliveries} | {"verified": verified["n"]},
         }
+
+    async def backlog(self) -> Row:
+        """What is not delivered, in figures: `owed` deliveries with their `owed_bytes`, how many of them are `waiting`
+        for something; files `to_fetch` and `to_fetch_bytes`; and what `needs_you`, files and deliveries together."""
+        owed = await self._store.one(
+            "SELECT count(*) AS owed, coalesce(sum(f.size_bytes), 0) AS owed_bytes, coalesce(sum(d.state = 'queued'"
+            " AND (d.waiting_for IS NOT NULL OR s.state <> 'ready')), 0) AS waiting, coalesce(sum(d.state = 'failed'), 0)"
+            " AS failed FROM delivery d JOIN file f ON f.id = d.file_id LEFT JOIN subject s ON s.kind = 'destination'"
+            " AND s.name = d.destination WHERE d.state IN ('queued', 'uploading', 'failed')"
+        )
+        files = await self._store.one(
+            "SELECT count(*) AS to_fetch, coalesce(sum(size_bytes), 0) AS to_fetch_bytes,"
+            " coalesce(sum(waiting_for = 'person'), 0) AS held FROM file WHERE state IN ('discovered', 'fetching')"
+        )
+        found = {**dict(owed), **dict(files)}
+        found["needs_you"] = found.pop("failed") + found.pop("held")
+        return found
 
     async def undelivered(self, limit: int = 1000) -> list[Row]:
         """Deliveries that are not done and not skipped, and wanted files that were never fetched."""
@@ -67,36 +84,35 @@ class Orders:
 
     @shielded
     async def retry(self, file_ids: Sequence[int] | None) -> int:
-        """Queue failed and skipped deliveries of these files again (None: every failed one); return how many."""
+        """Queue failed and skipped deliveries of these files again (None: every failed one); return how many.
+
+        What waits for the clock waits no longer. A file that is gone from its card stays gone.
+        """
+        marks = ", ".join("?" * len(file_ids or ()))
+        of_files = "" if file_ids is None else f" AND id IN ({marks})"
+        of_deliveries = "" if file_ids is None else f" AND file_id IN ({marks})"
+        states = "('failed')" if file_ids is None else "('failed', 'skipped')"
+        values = file_ids or ()
         async with self._store.transaction(durable=True):
-            if file_ids is None:
-                where, values, states = "1", [], "('failed')"
-                await self._store.do("UPDATE delivery SET next_try_at = NULL WHERE state = 'queued'")
+            if file_ids is not None:
                 await self._store.do(
-                    "UPDATE file SET next_try_at = NULL, fault_code = NULL WHERE state IN ('discovered', 'fetching')"
-                )
-            else:
-                where, values, states = (
-                    f"file_id IN ({', '.join('?' * len(file_ids))})",
-                    list(file_ids),
-                    "('failed', 'skipped')",
-                )
-                marks = ", ".join("?" * len(file_ids))
-                await self._store.do(
-                    f"UPDATE delivery SET next_try_at = NULL WHERE state = 'queued' AND {where}", *values
-                )
-                await self._store.do(
-                    "UPDATE file SET state = 'discovered', skipped_by = NULL, skip_reason = NULL, ended_at = NULL,"
-                    f" fault_code = NULL, next_try_at = NULL WHERE state = 'skipped' AND id IN ({marks})",
+                    "UPDATE file SET state = 'discovered', skipped_by = NULL, skip_reason = NULL, ended_at = NULL"
+                    f" WHERE state = 'skipped'{of_files}",
                     *values,
                 )
-                await self._store.do(
-                    f"UPDATE file SET next_try_at = NULL, fault_code = NULL WHERE state IN ('discovered', 'fetching') AND id IN ({marks})",
-                    *values,
-                )
+            await self._store.do(
+                "UPDATE file SET waiting_for = NULL, next_try_at = NULL, fault_code = NULL, fault_detail = ''"
+                f" WHERE state IN ('discovered', 'fetching') AND fault_code IS NOT NULL{of_files}",
+                *values,
+            )
+            await self._store.do(
+                f"UPDATE delivery SET next_try_at = NULL WHERE state = 'queued' AND next_try_at > ''{of_deliveries}",
+                *values,
+            )
             rows = await self._store.all(
                 "UPDATE delivery SET state = 'queued', fault_code = NULL, fault_detail = '', skipped_by = NULL, skip_reason = NULL,"
-                f" next_try_at = NULL WHERE state IN {states} AND {where} RETURNING id",
+                f" next_try_at = NULL WHERE state IN {states}{of_deliveries}"
+                " AND NOT EXISTS (SELECT 1 FROM file f WHERE f.id = file_id AND f.state = 'gone') RETURNING id",
                 *values,
             )
         return len(rows)

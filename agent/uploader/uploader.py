@@ -1,0 +1,280 @@
+"""The workers: who gets the next delivery, and what comes of it.
+
+What waits for the clock is in the ledger for people to see, and in memory for us: a restart tries everything at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import structlog
+
+from agent.backends.base import Exclusive, Proof
+from agent.faults import Fault, Kind, Scope, backoff_seconds, fault
+from agent.ledger import Job, Ledger, Outcome, as_text
+from agent.progress import Progress
+from agent.spool import Gone, Restarted, Spool, Suspended
+from agent.uploader.attempt import Attempt
+from agent.uploader.calls import call
+from agent.uploader.faults import FAULTS
+from agent.uploader.target import Target
+
+log = structlog.get_logger("uploader")
+
+_STRENGTH = (Proof.CHECKSUM, Proof.READBACK, Proof.SIZE)
+_RETRY_CAP_SECONDS = 300.0
+_LONGEST_WAIT_SECONDS = 60.0
+_STOP_SECONDS = 5.0  # for the ledger, when the agent stops: what is not settled then, a restart settles
+
+
+class Uploader:
+    def __init__(self, ledger: Ledger, spool: Spool, progress: Progress, *, workers: int):
+        self._ledger = ledger
+        self._spool = spool
+        self._progress = progress
+        self.workers = workers
+        self.targets: dict[str, Target] = {}
+        self._jobs: dict[asyncio.Task[None], Job] = {}
+        self._alarms: list[float] = []  # monotonic: when something that waits for the clock may go on
+        self.on_back: Callable[[], None] = lambda: None  # a destination works again
+
+    # -- targets -----------------------------------------------------------------------------------------
+
+    async def add(self, target: Target) -> None:
+        """Begin to deliver to `target`. A pause by a person outlives a restart; one by a fault is tried again."""
+        subject = await self._ledger.cameras.subject("destination", target.name)
+        if subject and subject.state == "paused" and subject.paused_by != "agent":
+            target.paused = True
+        elif subject is None or subject.state != "ready":
+            await self._ledger.cameras.set_subject("destination", target.name, "ready")
+        if subject and subject.fingerprint == target.fingerprint and subject.exclusive:
+            target.exclusive = Exclusive(subject.exclusive)
+        self.targets[target.name] = target
+        self._ledger.wake()
+
+    async def remove(self, name: str) -> None:
+        """Stop delivering to `name`; what is under way keeps its partial and is queued again."""
+        target = self.targets.pop(name)
+        await self._stop(target.tasks, "destination")
+        if not target.paused:
+            await self._ledger.cameras.set_subject("destination", name, "off", reason="not in the settings")
+        await call(target.backend.close)
+
+    async def pause(self, name: str, by: str) -> None:
+        target = self.targets[name]
+        target.paused = True
+        await self._ledger.cameras.set_subject("destination", name, "paused", reason=f"paused by {by}", by=by)
+        await self._stop(target.tasks, "destination")
+
+    async def resume(self, name: str) -> None:
+        target = self.targets[name]
+        target.paused, target.failures, target.retry_at = False, 0, 0.0
+        await self._ledger.cameras.set_subject("destination", name, "ready")
+        self.on_back()
+        self._ledger.wake()
+
+    async def drop(self, file_ids: Iterable[int]) -> None:
+        """End the uploads of these files that are under way: a person gave them up."""
+        dropped = set(file_ids)
+        await self._stop([task for task, job in self._jobs.items() if job.file_id in dropped], "worker")
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._jobs
+
+    # -- the loop ----------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        try:
+            while True:
+                seen, now = self._ledger.changes, time.monotonic()
+                self._alarms = [alarm for alarm in self._alarms if alarm > now]
+                if not await self._start_what_fits():
+                    await self._wait(seen)
+        finally:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self._stop(self._jobs, "worker")
+
+    async def _start_what_fits(self) -> bool:
+        """Give every target that may one more delivery, whoever has the fewest or waited longest first."""
+        started = False
+        for target in sorted(self.targets.values(), key=lambda each: (len(each.tasks), each.started_at)):
+            if target.room <= 0 or not self._has_slot(target):
+                continue
+            job = await self._ledger.deliveries.claim(target.name, self._spool.growing)
+            if job is None:
+                continue
+            if target.paused or self.targets.get(target.name) is not target:  # since we asked
+                await self._ledger.deliveries.postpone(job.id, waiting_for="destination", code=None)
+                continue
+            target.started_at = time.monotonic()
+            task = asyncio.create_task(self._work(target, job), name=f"delivery {job.id}")
+            target.tasks.add(task)
+            self._jobs[task] = job
+            task.add_done_callback(partial(self._ended, target))
+            started = True
+        return started
+
+    def _has_slot(self, target: Target) -> bool:
+        """Up to half of the slots are kept for those that have nothing to do now: a slow one must not block them."""
+        if not target.tasks:
+            return len(self._jobs) < self.workers
+        others = sum(not (each.tasks or each.paused) for each in self.targets.values())
+        return len(self._jobs) + min(others, self.workers // 2) < self.workers
+
+    def _ended(self, target: Target, task: asyncio.Task[None]) -> None:
+        target.tasks.discard(task)
+        del self._jobs[task]
+        if not task.cancelled() and (error := task.exception()):
+            log.error("delivery not settled", task=task.get_name(), exc_info=error)
+        self._progress.moved()
+        self._ledger.wake()  # a slot is free
+
+    async def _wait(self, seen: int) -> None:
+        """Wait for a change of the ledger, a free slot, or the first thing that waits for the clock."""
+        now = time.monotonic()
+        wait = min(self._alarms, default=now + _LONGEST_WAIT_SECONDS) - now
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, min(wait, _LONGEST_WAIT_SECONDS))):
+                await self._ledger.wait_for_change(seen)
+
+    async def _stop(self, tasks: Iterable[asyncio.Task[None]], waiting_for: str) -> None:
+        """Cancel, wait until nothing runs for them any more, and queue again what was not settled."""
+        stopping = {task: self._jobs[task] for task in tasks}
+        for task in stopping:
+            task.cancel()
+        if stopping:
+            await asyncio.wait(stopping)
+        for job in stopping.values():
+            await self._ledger.deliveries.postpone(job.id, waiting_for=waiting_for, code=None)
+
+    def _alarm(self, seconds: float) -> str:
+        """Look again after `seconds`; return that time as the ledger writes it."""
+        self._alarms.append(time.monotonic() + seconds + 0.005)  # never before the text says so
+        return as_text(datetime.now(UTC) + timedelta(seconds=seconds))
+
+    async def _work(self, target: Target, job: Job) -> None:
+        events = log.bind(file=job.file_id, name=job.name, destination=target.name)
+        try:
+            events.info("uploading", key=job.key, attempt=job.tries)
+            await self._deliver(target, job, events)
+        except (Suspended, Restarted, Gone) as pause:
+            await self._ledger.deliveries.postpone(job.id, waiting_for="camera", code=None)
+            events.info("waiting", waiting_for="camera", reason=type(pause).__name__.lower())
+        except Fault as caught:
+            await self._settle_fault(target, job, caught, events)
+        except Exception as error:  # a bug must cost one delivery its turn, not the agent its life
+            events.exception("unclassified", error=repr(error))
+            await self._settle_fault(
+                target, job, fault(FAULTS, "delivery.unclassified", type(error).__name__), events
+            )
+
+    async def _recover(self, target: Target) -> None:
+        if target.failures and not target.paused:
+            target.failures, target.retry_at = 0, 0.0
+            await self._ledger.cameras.set_subject("destination", target.name, "ready")
+            log.info("destination is back", destination=target.name)
+            self.on_back()
+
+    async def _settle_fault(
+        self, target: Target, job: Job, caught: Fault, events: structlog.BoundLogger
+    ) -> None:
+        """Who acts next: the clock, nobody, or a person (agent/faults.py). The spool's troubles are not the target's."""
+        is_spool = caught.code.startswith("spool.")
+        if caught.scope is Scope.WHOLE and caught.kind is not Kind.PERMANENT and not is_spool:
+            await self._stop_target(target, caught)
+            await self._ledger.deliveries.postpone(
+                job.id, waiting_for="destination", code=caught.code, detail=caught.detail
+            )
+            events.warning("waiting", waiting_for="destination", code=caught.code)
+            return
+        if caught.kind is not Kind.RETRYABLE and not is_spool:
+            await self._ledger.deliveries.fail_delivery(job.id, caught.code, caught.detail)
+            events.error("failed", code=caught.code, hint=caught.hint, detail=caught.detail)
+            return
+        next_try = self._alarm(
+            caught.retry_after_seconds or backoff_seconds(job.tries, first=2.0, cap=_RETRY_CAP_SECONDS)
+        )
+        await self._ledger.deliveries.postpone(
+            job.id,
+            waiting_for="spool" if is_spool else "retry",
+            code=caught.code,
+            detail=caught.detail,
+            next_try_at=next_try,
+        )
+        events.warning(
+            "waiting", code=caught.code, hint=caught.hint, next_try_at=next_try, detail=caught.detail
+        )
+
+    async def _stop_target(self, target: Target, caught: Fault) -> None:
+        if target.paused:
+            return  # whoever paused it acts next
+        events = log.bind(destination=target.name, code=caught.code, hint=caught.hint, detail=caught.detail)
+        if caught.kind is Kind.NEEDS_USER:
+            target.paused = True
+            await self._ledger.cameras.set_subject(
+                "destination", target.name, "paused", code=caught.code, reason=caught.hint, by="agent"
+            )
+            events.error("destination paused")
+            return
+        if time.monotonic() < target.retry_at:
+            return  # another upload has met the same outage
+        target.failures += 1
+        wait = caught.retry_after_seconds or backoff_seconds(target.failures, first=1.0, cap=60.0)
+        target.retry_at = time.monotonic() + wait
+        next_try = self._alarm(wait)
+        await self._ledger.cameras.set_subject(
+            "destination", target.name, "waiting", code=caught.code, reason=caught.hint, next_try_at=next_try
+        )
+        events.warning("destination waiting", next_try_at=next_try)
+
+    # -- one delivery ------------------------------------------------------------------------------------
+
+    async def _deliver(self, target: Target, job: Job, events: structlog.BoundLogger) -> None:
+        if job.shared_with is not None and await self._ledger.deliveries.share_delivery(job.id):
+            if job.tries > 1:  # it had begun on its own
+                await call(target.backend.drop, job.key, job.token)
+            events.info("done", shared_with=job.shared_with)
+            return
+        await self._prepare(target)
+        attempt = Attempt(target.backend, job, self._ledger, self._spool, self._progress, target.algorithms)
+        receipt = await attempt.run()
+        await self._recover(target)
+        if _STRENGTH.index(receipt.proof) > _STRENGTH.index(target.minimum_proof):
+            raise fault(FAULTS, "delivery.unproven", f"{receipt.proof} instead of {target.minimum_proof}")
+        outcome = Outcome(
+            proof=receipt.proof,
+            exclusive=receipt.exclusive,
+            checksum=receipt.checksum,
+            location=receipt.location,
+            version=receipt.version,
+        )
+        if not await self._ledger.deliveries.finish_delivery(job.id, outcome):
+            events.info("sent, and skipped meanwhile", key=attempt.key)
+            return
+        self._progress.delivered_files += 1
+        self._progress.delivered_bytes += receipt.size
+        events.info(
+            "done",
+            key=attempt.key,
+            proof=receipt.proof,
+            exclusive=receipt.exclusive,
+            location=receipt.location,
+        )
+
+    async def _prepare(self, target: Target) -> None:
+        """Find out once per settings what a commit at this destination can claim."""
+        if target.exclusive is None:  # so this is its only worker
+            check = await call(target.backend.check)
+            if check.fault is not None:
+                raise check.fault
+            target.exclusive = check.exclusive
+            await self._ledger.cameras.note_check(target.name, target.fingerprint, check.exclusive)
+        target.backend.exclusive = target.exclusive
