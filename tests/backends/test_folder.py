@@ -152,6 +152,34 @@ def test_a_drive_that_is_pulled_and_comes_back(tmp_path: Path) -> None:
     assert files(tmp_path) == {"usb/photos/a/x.mp4": content}
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "kind"),
+    [
+        (errno.EIO, "folder.io", Kind.RETRYABLE),
+        (errno.ESTALE, "folder.unreachable", Kind.RETRYABLE),
+        (errno.ENOTCONN, "folder.unreachable", Kind.RETRYABLE),
+        (errno.EDQUOT, "folder.full", Kind.RETRYABLE),
+        (errno.ENOMEM, "folder.unclassified", Kind.RETRYABLE),
+    ],
+)
+def test_a_disk_that_fails(
+    backend: Backend, root: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str, kind: Kind
+) -> None:
+    """The same upload goes on when the trouble is over."""
+    going = backend.start("x.jpg", 7, "token1")
+    monkeypatch.setattr(os, "pwrite", refuse_with(number))
+    with refused(code, kind, Scope.WHOLE):
+        send(going, b"content")
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "fsync", refuse_with(number))
+    send(going, b"content")
+    with refused(code, kind, Scope.WHOLE):
+        going.commit(digests_of(b"content"))
+    monkeypatch.undo()
+    going.commit(digests_of(b"content"))
+    assert files(root) == {"x.jpg": b"content"}
+
+
 # Names.
 
 

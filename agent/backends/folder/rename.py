@@ -4,9 +4,9 @@ In order of preference:
 
 - ``renameat2(RENAME_NOREPLACE)``: one atomic step. ext4, XFS, btrfs, tmpfs, vfat, exFAT, ntfs3 and SMB mounts of
   current Linux kernels have it.
-- ``link`` and ``unlink``: also atomic, for NFS (which has no flags on rename) and ntfs-3g.
-- look, then rename: for file systems with neither, such as exFAT through FUSE. A writer that is not us could slip
-  in between, so the receipt says `checked`.
+- ``link`` and ``unlink``: also atomic, for NFS (its rename takes no flags) and ntfs-3g (2022.10.3: EINVAL).
+- look, then rename: where both are refused, as by exfat-fuse (1.3.0: EINVAL, then EPERM). A writer that is not us
+  could slip in between, so the receipt says `checked`.
 """
 
 from __future__ import annotations

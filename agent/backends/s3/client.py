@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from agent.backends.s3.config import S3Config
+from agent.backends.s3.faults import FAULTS
+from agent.faults import fault
 
 _MOST_CONNECTIONS = 16  # the most `workers` that a destination can have
 
@@ -14,6 +16,8 @@ def make_client(config: S3Config) -> Any:
     from boto3.session import Session
     from botocore.config import Config as ClientConfig
 
+    if config.ca_bundle and not config.ca_bundle.is_file():
+        raise fault(FAULTS, "s3.bad_settings", f"not a file: {config.ca_bundle}")
     session = Session(
         aws_access_key_id=config.access_key_id,
         aws_secret_access_key=config.secret_access_key.get_secret_value()
@@ -24,7 +28,7 @@ def make_client(config: S3Config) -> Any:
     style = config.addressing
     if style == "auto":
         style = "path" if config.endpoint_url else "virtual"
-    return session.client(
+    client = session.client(
         "s3",
         endpoint_url=config.endpoint_url,
         region_name=config.region or session.region_name or "us-east-1",
@@ -43,6 +47,19 @@ def make_client(config: S3Config) -> Any:
             user_agent_extra="hotshoe",
         ),
     )
+    client.meta.events.register("before-call.s3.HeadBucket", _refuse)
+    return client
+
+
+def _refuse(**_: Any) -> None:
+    """Answer HeadBucket ourselves: with nothing.
+
+    We never send it, botocore does, to learn the region after a redirect that names none (Amazon's do). A server
+    that redirects this as well is asked again until Python's stack ends.
+    """
+    from botocore.exceptions import ClientError
+
+    raise ClientError({"Error": {}, "ResponseMetadata": {"HTTPHeaders": {}}}, "HeadBucket")
 
 
 class Body:

@@ -144,6 +144,7 @@ _BY_CLASS = {
     "NoRegionError": "s3.bad_settings",
     "UnknownEndpointError": "s3.bad_settings",
     "EndpointProviderError": "s3.bad_settings",
+    "ConnectionError": "s3.unreachable",
     "HTTPClientError": "s3.unreachable",  # and its kin: refused, closed, proxy, incomplete answers
     "ResponseStreamingError": "s3.unreachable",
     "IncompleteReadError": "s3.unreachable",

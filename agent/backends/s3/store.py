@@ -94,7 +94,10 @@ class Store:
     def _connected(self) -> Any:
         with self._lock:
             if self._client is None:
-                self._client = make_client(self._config)
+                try:
+                    self._client = make_client(self._config)
+                except ValueError as error:  # botocore's word for an address that it cannot take
+                    raise fault(FAULTS, "s3.bad_settings", str(error)) from error
             return self._client
 
 

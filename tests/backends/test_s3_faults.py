@@ -1,0 +1,217 @@
+"""Each refusal of a store, as it comes over the wire, becomes the fault that says who acts next."""
+
+from __future__ import annotations
+
+import errno
+import os
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.backends import S3Config, open_backend
+from agent.backends.base import Backend
+from agent.backends.s3 import faults
+from agent.faults import Fault, Kind, Scope
+from tests.backends.servers.canned import Canned, canned
+from tests.backends.servers.process import free_port
+
+SECRET = "wJalrXUtnFEMI/K7MDENG"
+TOKEN = "FwoGZXIvYXdzEXAMPLE"
+
+RETRYABLE, NEEDS_USER, PERMANENT = Kind.RETRYABLE, Kind.NEEDS_USER, Kind.PERMANENT
+WHOLE, ITEM = Scope.WHOLE, Scope.ITEM
+
+# Statuses and codes as in Amazon's list of error responses and MinIO's; one per way of going wrong.
+ANSWERS = [
+    (403, "InvalidAccessKeyId", "s3.wrong_keys", NEEDS_USER, WHOLE),
+    (403, "SignatureDoesNotMatch", "s3.wrong_keys", NEEDS_USER, WHOLE),
+    (400, "InvalidToken", "s3.wrong_keys", NEEDS_USER, WHOLE),
+    (400, "ExpiredToken", "s3.expired_keys", NEEDS_USER, WHOLE),
+    (403, "AccessDenied", "s3.access_denied", NEEDS_USER, WHOLE),
+    (403, "AccountProblem", "s3.account", NEEDS_USER, WHOLE),
+    (404, "NoSuchBucket", "s3.no_bucket", NEEDS_USER, WHOLE),
+    (400, "InvalidBucketName", "s3.no_bucket", NEEDS_USER, WHOLE),
+    (400, "AuthorizationHeaderMalformed", "s3.wrong_region", NEEDS_USER, WHOLE),
+    (301, "PermanentRedirect", "s3.wrong_region", NEEDS_USER, WHOLE),
+    (403, "RequestTimeTooSkewed", "s3.clock", RETRYABLE, WHOLE),
+    (503, "SlowDown", "s3.slow_down", RETRYABLE, WHOLE),
+    (503, "ServiceUnavailable", "s3.slow_down", RETRYABLE, WHOLE),
+    (429, "TooManyRequests", "s3.slow_down", RETRYABLE, WHOLE),
+    (500, "InternalError", "s3.server_error", RETRYABLE, WHOLE),
+    (502, "", "s3.server_error", RETRYABLE, WHOLE),
+    (400, "RequestTimeout", "s3.timeout", RETRYABLE, WHOLE),
+    (507, "XMinioStorageFull", "s3.full", RETRYABLE, WHOLE),
+    (403, "QuotaExceeded", "s3.full", RETRYABLE, WHOLE),
+    (409, "ConditionalRequestConflict", "s3.conflict", RETRYABLE, ITEM),
+    (412, "PreconditionFailed", "s3.exists", PERMANENT, ITEM),
+    (400, "BadDigest", "s3.damaged", RETRYABLE, ITEM),
+    (400, "EntityTooLarge", "s3.too_large", PERMANENT, ITEM),
+    (400, "KeyTooLongError", "s3.bad_key", PERMANENT, ITEM),
+    (404, "NoSuchUpload", "s3.upload_gone", RETRYABLE, ITEM),
+    (400, "InvalidPart", "s3.damaged", RETRYABLE, ITEM),
+    (403, "InvalidObjectState", "s3.not_readable", NEEDS_USER, WHOLE),
+    (400, "InvalidStorageClass", "s3.bad_settings", NEEDS_USER, WHOLE),
+    (501, "NotImplemented", "s3.bad_settings", NEEDS_USER, WHOLE),
+    (400, "NeverHeardOf", "s3.unclassified", RETRYABLE, WHOLE),
+]
+
+
+def open_s3(url: str, **changes: object) -> Backend:
+    settings: dict[str, object] = {
+        "bucket": "photos",
+        "endpoint_url": url,
+        "region": "us-east-1",
+        "access_key_id": "AKIDEXAMPLE",
+        "secret_access_key": SECRET,
+        "session_token": TOKEN,
+        "connect_timeout_seconds": 1,
+        "read_timeout_seconds": 1,
+    }
+    return open_backend(S3Config.model_validate({**settings, **changes}), owner="test")
+
+
+def fault_of(backend: Backend) -> Fault:
+    """Ask for a listing: a call with an answer that has a body."""
+    with pytest.raises(Fault) as refusal:
+        backend.browse("")
+    backend.close()
+    return refusal.value
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[tuple[Canned, Backend]]:
+    """A store that says what it is told to, and a backend that talks to it: making one takes half a second."""
+    with canned() as prepared:
+        backend = open_s3(prepared.url)
+        yield prepared, backend
+        backend.close()
+
+
+@pytest.mark.parametrize(("status", "code", "expected", "kind", "scope"), ANSWERS)
+def test_answers(
+    store: tuple[Canned, Backend], status: int, code: str, expected: str, kind: Kind, scope: Scope
+) -> None:
+    prepared, backend = store
+    said = f"<Error><Code>{code}</Code><Message>{SECRET} and {TOKEN}</Message></Error>" if code else ""
+    prepared.status, prepared.body = status, said.encode()
+    with pytest.raises(Fault) as caught:
+        backend.browse("")
+    fault = caught.value
+    assert (fault.code, fault.kind, fault.scope) == (expected, kind, scope)
+    assert code in fault.detail
+    assert SECRET not in str(fault) and TOKEN not in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(403, "s3.access_denied"), (503, "s3.slow_down"), (500, "s3.server_error")]
+)
+def test_answers_without_a_body(store: tuple[Canned, Backend], status: int, expected: str) -> None:
+    """As to every HEAD."""
+    prepared, backend = store
+    prepared.status = status
+    with pytest.raises(Fault) as refusal:
+        backend.find("x.jpg", 1, None)
+    assert refusal.value.code == expected
+
+
+@pytest.mark.parametrize(("says", "seconds"), [("17", 17.0), ("Wed, 21 Oct 2015 07:28:00 GMT", None)])
+def test_how_long_to_wait(store: tuple[Canned, Backend], says: str, seconds: float | None) -> None:
+    prepared, backend = store
+    prepared.status, prepared.body = 503, b"<Error><Code>SlowDown</Code></Error>"
+    prepared.headers = {"Retry-After": says}
+    with pytest.raises(Fault) as refusal:
+        backend.browse("")
+    assert refusal.value.retry_after_seconds == seconds
+
+
+def test_nobody_listens() -> None:
+    fault = fault_of(open_s3(f"http://127.0.0.1:{free_port()}"))
+    assert (fault.code, fault.kind, fault.scope) == ("s3.unreachable", RETRYABLE, WHOLE)
+
+
+def test_no_such_host() -> None:
+    assert fault_of(open_s3("http://no-such-host.invalid")).code == "s3.unreachable"
+
+
+@pytest.mark.parametrize("body", [b"<html>Welcome to your router", b"<html></html>", b""])
+def test_something_that_is_no_store(body: bytes) -> None:
+    with canned(200, body) as prepared:
+        backend = open_s3(prepared.url)
+        check = backend.check()
+        backend.close()
+    assert check.fault is not None
+    assert not check.steps[0].ok
+
+
+def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    none: dict[str, object] = {"access_key_id": None, "secret_access_key": None, "session_token": None}
+    fault = fault_of(open_s3("http://127.0.0.1:9", **none))
+    assert (fault.code, fault.kind, fault.scope) == ("s3.no_credentials", NEEDS_USER, WHOLE)
+
+
+def test_a_file_of_certificates_that_is_not_there(tmp_path: Path) -> None:
+    fault = fault_of(open_s3("https://127.0.0.1:9", ca_bundle=tmp_path / "missing.pem"))
+    assert (fault.code, fault.kind) == ("s3.bad_settings", NEEDS_USER)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    path = tmp_path / "pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=127.0.0.1",
+    ]
+    command += [
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-keyout",
+        str(path),
+        "-out",
+        str(tmp_path / "certificate"),
+    ]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    path.write_text(path.read_text() + (tmp_path / "certificate").read_text())
+    return path
+
+
+def test_a_certificate_that_nobody_vouches_for(certificate: Path) -> None:
+    with canned(403, b"<Error><Code>AccessDenied</Code></Error>", certificate=certificate) as prepared:
+        fault = fault_of(open_s3(prepared.url))
+        assert (fault.code, fault.kind, fault.scope) == ("s3.tls", NEEDS_USER, WHOLE)
+        assert fault_of(open_s3(prepared.url, ca_bundle=certificate)).code == "s3.access_denied"
+
+
+def test_tls_with_a_server_that_has_none() -> None:
+    with canned(200) as prepared:
+        assert fault_of(open_s3(prepared.url.replace("http:", "https:"))).code == "s3.unreachable"
+
+
+def test_a_clock_that_was_never_set() -> None:
+    """A Pi has no clock of its own: until it has asked one, every certificate is "not yet valid"."""
+    refusal = ssl.SSLCertVerificationError("certificate is not yet valid")
+    refusal.verify_code = 9
+    with pytest.raises(Fault) as caught, faults.translated():
+        try:
+            raise refusal
+        except ssl.SSLCertVerificationError as inner:
+            raise OSError(errno.EPROTO, "handshake") from inner
+    assert (caught.value.code, caught.value.kind) == ("s3.clock", RETRYABLE)
