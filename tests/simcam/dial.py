@@ -157,14 +157,16 @@ def measure(gigabytes: int = 4, chunk: int = 1 << 20) -> str:
     try:
         port = int(camera.stdout.readline().split('"port": ')[1].split(",")[0])
         with Dial(port) as dial:
-            handles = dial.ask(0x1007, 0xFFFFFFFF, 0, 0).data or b""
-            handle = struct.unpack_from("<I", handles, len(handles) - 4)[0]
+            handle = (
+                0x4000_0000 + 0x1000_0000 | 100 << 18 | 1 << 4 | 0xB
+            )  # MVI_0001 in slot 1, protocol.md §2.7
             before, began = _cpu_seconds(camera.pid), time.monotonic()
             into = bytearray(4 << 20)
-            size = gigabytes << 30
+            size, received = gigabytes << 30, 0
             for offset in range(0, size, chunk):
-                dial.drain(0x9172, handle, offset & 0xFFFFFFFF, chunk, offset >> 32, into=into)
+                received += dial.drain(0x9172, handle, offset & 0xFFFFFFFF, chunk, offset >> 32, into=into)
             seconds, cpu = time.monotonic() - began, _cpu_seconds(camera.pid) - before
+            assert received > size, "the camera did not send everything"
     finally:
         camera.terminate()
         camera.wait()

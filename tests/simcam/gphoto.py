@@ -26,8 +26,11 @@ class Gphoto:
         self._environment = {**os.environ, "HOME": str(home), "LC_ALL": "C", "TZ": "UTC"}
         self._home = home
 
-    def run(self, *arguments: str, cwd: Path | None = None, timeout: float = 120) -> str:
-        """What it prints on standard output; AssertionError with everything when it is not content."""
+    def run(
+        self, *arguments: str, cwd: Path | None = None, timeout: float = 120, complaints: bool = False
+    ) -> str:
+        """What it prints on standard output; AssertionError with everything when it fails, or when it complains and
+        `complaints` are not expected."""
         command = ["gphoto2", "--port", self._address, *arguments]
         run = subprocess.run(
             command,
@@ -37,13 +40,14 @@ class Gphoto:
             text=True,
             timeout=timeout,
         )
-        assert run.returncode == 0 and "*** Error" not in run.stderr, f"{command}\n{run.stdout}\n{run.stderr}"
+        is_content = run.returncode == 0 and (complaints or "*** Error" not in run.stderr)
+        assert is_content, f"{command}\n{run.stdout}\n{run.stderr}"
         return run.stdout
 
-    def files(self) -> dict[str, str]:
+    def files(self, *, complaints: bool = False) -> dict[str, str]:
         """Every file by its path on the camera, with the size as gphoto2 prints it ("100 KB")."""
         found, folder = {}, ""
-        for line in self.run("--list-files").splitlines():
+        for line in self.run("--list-files", complaints=complaints).splitlines():
             if match := re.match(r"There (?:is|are) .* in folder '(.*)'", line):
                 folder = match.group(1)
             elif match := re.match(r"#\d+\s+(\S+)\s+\w+\s+(\d+ \w+)", line):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from itertools import count
 
@@ -50,4 +51,7 @@ class Later:
                 if self._is_closed:
                     return
                 action = heapq.heappop(self._heap)[2]
-            action()
+            try:
+                action()
+            except Exception:
+                traceback.print_exc()  # such as shooting without a card; what is due later goes on

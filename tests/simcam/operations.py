@@ -67,6 +67,9 @@ def perform(camera: Camera, session: Session, code: int, params: Sequence[int], 
         return Answer(Rc.OPERATION_NOT_SUPPORTED)
     if not session.is_open and code not in (Op.GET_DEVICE_INFO, Op.OPEN_SESSION):
         return Answer(Rc.SESSION_NOT_OPEN)
+    for refused, answer in camera.profile.refuses:
+        if code == refused:
+            return Answer(answer)
     operation = OPERATIONS.get(code)
     if operation is None:
         return Answer(Rc.GENERAL_ERROR)

@@ -41,6 +41,7 @@ class Profile:
     recorded_first_event: str = ""
     model_id: int = 0
     quiet_seconds: float = 0.0
+    refuses: tuple[tuple[int, int], ...] = ()  # operations that are listed but always answered with this code
     closes_badly: bool = False
     single_end_data: bool = False
     date_suffix: str = ".0"
@@ -161,9 +162,14 @@ def body_named(name: str, *, serial: str | None = None) -> Profile:
     if name == "generic":
         found = GENERIC
     elif name == "eos-r5-mark-ii":
-        # No list of its own is known: an R6 Mark II that announces with long names (libgphoto2 issue #1028).
+        # No list of its own is known: an R6 Mark II that announces with long names (libgphoto2
+        # issue #1028) and refuses the bulk listing (libgphoto2 ptp.c, ptp_list_folder_eos).
         found = replace(
-            _eos("EOS R6 Mark II"), name=name, model="Canon EOS R5m2", added_code=Ev.EOS_OBJECT_ADDED_64_LFN
+            _eos("EOS R6 Mark II"),
+            name=name,
+            model="Canon EOS R5m2",
+            added_code=Ev.EOS_OBJECT_ADDED_64_LFN,
+            refuses=((0x9109, 0x2002),),
         )
     else:
         bodies = {_slug(body): body for body in recordings.device_lists()}

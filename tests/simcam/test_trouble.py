@@ -598,6 +598,13 @@ def test_lying_size(cam: SimCamera, dial: Dial, lie: int) -> None:
     assert len(dial.ask(0x1009, handle(cam)).data or b"") == 5000
 
 
+@tries("wrong_header")
+def test_wrong_header(cam: SimCamera, dial: Dial) -> None:
+    cam.trouble.wrong_header("IMG_0001.JPG")
+    data = dial.ask(0x101B, handle(cam), 0, 1 << 20).data or b""
+    assert data == content(cam) and len(data) == 300 << 10 and not data.startswith(b"\xff\xd8")
+
+
 @tries("size_final_at_second_look")
 @pytest.mark.parametrize("first", [0, ALL])
 def test_size_final_at_second_look(cam: SimCamera, dial: Dial, first: int) -> None:

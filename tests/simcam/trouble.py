@@ -567,6 +567,12 @@ class Trouble:
                 item.source = Synthetic(item.source.key, real)
             self._camera.resize(item, listed)
 
+    def wrong_header(self, name: str) -> None:
+        """The file does not begin as one of its kind does."""
+        item = self._camera.find(name)
+        assert isinstance(item.source, Synthetic), "only a synthetic file can change its content"
+        item.source = Synthetic(f"{item.source.key}.wrong", item.source.size)
+
     def size_final_at_second_look(self, name: str | None = None, first: int = 0, looks: int = 1) -> None:
         """A file (None: every new one) is listed with size `first` until `looks` answers have shown it so; then C187."""
         if name is None:

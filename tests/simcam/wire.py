@@ -19,7 +19,6 @@ from agent.ptp.connection import CLOSED, NEED_DATA, Channel, Connection, Payload
 from agent.ptp.packets import Packet
 
 _BATCH = 64  # buffers in one call; far below IOV_MAX
-_CREDIT_SECONDS = 0.02  # how much a late sleep may be made up for
 
 
 class Hangup(Exception):
@@ -42,14 +41,17 @@ class Pace:
         """Five milliseconds' worth, at least one segment."""
         return max(1500, int((self.bytes_per_second or 0) * 0.005))
 
+    def begin(self) -> None:
+        """What was not used before now is lost; a late wake-up within one send is made up for."""
+        self._free_at = max(self._free_at, time.monotonic())
+
     def wait(self, size: int) -> None:
         """Return when `size` bytes have crossed."""
         if self.bytes_per_second is None:
             return
-        now = time.monotonic()
-        self._free_at = max(self._free_at, now - _CREDIT_SECONDS) + size / self.bytes_per_second
-        if self._free_at > now:
-            time.sleep(self._free_at - now)
+        self._free_at += size / self.bytes_per_second
+        if (seconds := self._free_at - time.monotonic()) > 0:
+            time.sleep(seconds)
 
 
 class Brake(Protocol):
@@ -87,6 +89,7 @@ class Wire:
     def send(self, buffers: Iterable[bytes | memoryview]) -> None:
         """Write all buffers, in as few calls as possible. Hangup when the peer is gone."""
         pieces = iter(buffers) if self._pace.bytes_per_second is None else self._in_quanta(buffers)
+        self._pace.begin()
         batch_size = _BATCH if self._pace.bytes_per_second is None else 1
         while batch := list(islice(pieces, batch_size)):
             size = sum(map(len, batch))
