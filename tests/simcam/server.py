@@ -256,7 +256,7 @@ class Server:
         answer = self.gate.after(transaction, answer)
         if (delay := started + self.rtt_seconds - time.monotonic()) > 0:
             time.sleep(delay)
-        before = link.command.sent_bytes
+        before, began = link.command.sent_bytes, time.monotonic()
         try:
             if self.coalesce:
                 link.command.send(self._packets(link.command, transaction, answer))
@@ -266,8 +266,7 @@ class Server:
         finally:
             stats.sent_bytes += link.command.sent_bytes - before
             if answer.item is not None:
-                stats.object_bytes += link.command.sent_bytes - before
-                stats.reads[answer.item.path] += link.command.sent_bytes - before
+                stats.note_object(answer.item.path, link.command.sent_bytes - before, began)
         if answer.then is not None:
             answer.then(link.command)
 

@@ -32,6 +32,8 @@ class Stats:
     operations: Counter[str] = field(default_factory=Counter)  # transactions, by operation code as "0x101b"
     reads: Counter[str] = field(default_factory=Counter)  # bytes of object data handed to the socket, by path
     object_bytes: int = 0
+    objects_began: float = 0.0  # when the first of them was handed over, as time.monotonic(); 0: none was
+    objects_ended: float = 0.0  # and the last
     sent_bytes: int = 0  # everything on command sockets
     connections: int = 0  # TCP connections accepted
     handshakes: int = 0  # command connections acknowledged
@@ -39,6 +41,13 @@ class Stats:
     shots: list[Shot] = field(default_factory=list)
     troubles: Counter[str] = field(default_factory=Counter)  # how often each really struck
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note_object(self, path: str, size: int, began: float) -> None:
+        """Count object data that was handed to the socket from `began` until now."""
+        self.object_bytes += size
+        self.reads[path] += size
+        self.objects_began = self.objects_began or began
+        self.objects_ended = time.monotonic()
 
     @property
     def transactions(self) -> int:

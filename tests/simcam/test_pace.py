@@ -33,6 +33,7 @@ def test_data_comes_at_its_pace(mbit: float) -> None:
 
 def test_counters() -> None:
     with SimCamera("generic", card="2:100K") as cam:
+        began = time.monotonic()
         with Dial(cam.port) as dial:
             first, second = cam.files()
             dial.ask(0x101B, first.handle, 0, 1000)
@@ -43,6 +44,7 @@ def test_counters() -> None:
         overhead = 20 + 12 + 14
         assert cam.stats.reads == {first.path: 1000 + overhead + 4, second.path: 102_400 + overhead}
         assert cam.stats.object_bytes == sum(cam.stats.reads.values())
+        assert began < cam.stats.objects_began < cam.stats.objects_ended < time.monotonic()
         assert cam.stats.connections == 2 and cam.stats.handshakes == 1
         cam.stats.reset()
-        assert cam.stats.transactions == 0 and not cam.stats.reads
+        assert cam.stats.transactions == 0 and not cam.stats.reads and not cam.stats.objects_began
