@@ -12,7 +12,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import count
 
 from agent.ptp.connection import CLOSED, Channel, Payload, ProtocolError
@@ -261,7 +261,7 @@ class Server:
             if self.coalesce:
                 link.command.send(self._packets(link.command, transaction, answer))
             else:
-                for packet in self._packets(link.command, transaction, answer):
+                for packet in one_by_one(self._packets(link.command, transaction, answer)):
                     link.command.send([packet])
         finally:
             stats.sent_bytes += link.command.sent_bytes - before
@@ -371,3 +371,15 @@ class Server:
             _, writable, _ = select.select([], [link.event.sock], [], 0.05)
             link.has_unread_events = not writable
             link.command.idle(0)
+
+
+def one_by_one(buffers: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+    """The same bytes, cut where packets end."""
+    packet = bytearray()
+    for buffer in buffers:
+        packet += buffer
+        if len(packet) == int.from_bytes(packet[:4], "little"):
+            yield bytes(packet)
+            packet.clear()
+    if packet:
+        yield bytes(packet)

@@ -123,6 +123,9 @@ def test_tshark_reads_what_we_mean(body: str, home: Path, tmp_path: Path, captur
         for code, size in ((0x1001, len(cam.profile.device_info())), (0x1004, 8)):
             asked = [packet.transaction for packet in operations if packet.operation == code]
             assert asked and all(starts[transaction] == size for transaction in asked)
+        ends = [packet for packet in packets if packet.type == 12]
+        assert [starts[packet.transaction] for packet in ends] == [packet.length - 12 for packet in ends]
+        assert len(ends) == len(starts) > 3
         assert {packet.response for packet in answers} <= {0x2001, 0x2002}
         assert all(packet.length == 8 for packet in packets if packet.type in (13, 14))
 

@@ -6,7 +6,7 @@
 
 tshark does not reassemble: of several packets in one segment it shows the first, and it takes the middle of a long data
 phase for packets. Only packets that fill their segment exactly are therefore returned; run the simulated camera with
-``coalesce=False``, and do not expect data phases.
+``coalesce=False``, and do not expect long data phases.
 """
 
 from __future__ import annotations
