@@ -50,6 +50,7 @@ FAULTS = {
 }
 MOST_ORDERS = 16
 REQUEST_SECONDS = 10.0
+_LINGER_SECONDS = 2.0
 
 
 @asynccontextmanager
@@ -105,6 +106,7 @@ class Door:
         self._tasks.add(task)
         try:
             await self._answer(reader, writer)
+            await _linger(reader, writer)
         except (OSError, TimeoutError, asyncio.CancelledError):
             pass  # whoever asked has gone, or we have to
         finally:
@@ -119,9 +121,10 @@ class Door:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            request = await self._request(reader)
             if len(self._tasks) > MOST_ORDERS:
                 raise fault(FAULTS, "order.too_many")
-            result = await self._carry_out(await self._request(reader), writer)
+            result = await self._carry_out(request, writer)
             await lines.send(writer, {"result": result})
         except Fault as caught:
             await lines.send(writer, _told(caught))
@@ -248,6 +251,14 @@ class Door:
             await lines.send_content(writer, bytes(view))
 
         return {"size_bytes": await cards.read(body, item, sink)}
+
+
+async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Let the other side close first: what it sent and we did not read would cost it our answer (ECONNRESET)."""
+    writer.write_eof()
+    async with asyncio.timeout(_LINGER_SECONDS):
+        while await reader.read(lines.LINE_BYTES):
+            pass
 
 
 def _told(caught: Fault) -> dict[str, dict[str, str]]:

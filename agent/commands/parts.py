@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from agent.camera import Body
@@ -27,7 +27,7 @@ class Uploader(Protocol):
 
     async def resume(self, name: str) -> None: ...
 
-    async def drop(self, file_ids: Iterable[int]) -> None: ...
+    async def drop(self, file_ids: Collection[int]) -> None: ...
 
 
 class Agent(Protocol):
