@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from agent.camera.brands import choose
 from agent.camera.brands.generic import Generic as Body
-from agent.camera.discovery import knock
+from agent.camera.discovery import UPNP_PORT, knock
 from agent.camera.faults import FAULTS
 from agent.camera.link import Urgency
 from agent.camera.objects import (
@@ -57,6 +57,7 @@ async def connect(
     memory: dict[str, str],
     session_id: int = 1,
     timing: Timing | None = None,
+    upnp_port: int = UPNP_PORT,
 ) -> Body:
     """Return a camera that is ready to be asked; raise a Fault, and leave nothing open, when there is none.
 
@@ -64,7 +65,7 @@ async def connect(
     a person may have to confirm it on the camera, for which there are 90 s. `memory`: what did not work on which
     model; changed in place, and worth keeping.
     """
-    await knock(host)
+    await knock(host, upnp_port)
     session = await Session.open(
         host, port, guid=guid, name=name, pairing=pairing, session_id=session_id, timing=timing
     )

@@ -23,7 +23,7 @@ _REQUEST = (
 async def knock(host: str, port: int = UPNP_PORT, *, seconds: float = 1.0) -> bytes:
     """Return the beginning of the answer, at most 16 KiB, or nothing; never raises, never takes longer than `seconds`."""
     answer = bytearray()
-    with contextlib.suppress(OSError, UnicodeError):
+    with contextlib.suppress(OSError, ValueError):  # ValueError: not a host's name at all
         async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_connection(host, port, limit=MAX_BYTES)
             try:

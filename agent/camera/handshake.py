@@ -39,6 +39,8 @@ async def resolve(host: str, port: int) -> Address:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise os_fault(error, connecting=True) from error
+    except ValueError as error:  # not a host's name at all
+        raise fault(FAULTS, "camera.unknown_host", str(error)) from error
     found.sort(key=lambda entry: entry[0] is not socket.AF_INET)
     return str(found[0][4][0]), port
 
@@ -98,7 +100,8 @@ async def _shake(
     ends: list[asyncio.Future[Any]] = [answer, wire.ended]
     await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     if not answer.done():
-        raise wire.failure or fault(FAULTS, late, f"no answer for {seconds:g} s")
+        other = "camera.closed" if wire.ended.done() else late
+        raise wire.failure or fault(FAULTS, other, f"no answer for {seconds:g} s")
     packet = answer.result()
     if isinstance(packet, InitFail):
         raise init_fail(packet.reason)

@@ -93,19 +93,16 @@ class Session:
         self.failure: Fault | None = None  # why it is closed
         self.transactions: Counter[int] = Counter()  # sent, by operation
         self.bytes_received = 0  # payload
-        self.events: deque[Event] = deque(
-            maxlen=EVENTS_KEPT
-        )  # of the event socket; who reads them clears them
+        self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)  # whoever reads them clears them
         self.hinted = asyncio.Event()  # the event socket spoke, or the session is closed
         self._loop = asyncio.get_running_loop()
         self._command = Wire(Channel.COMMAND, COMMAND_BUFFER_BYTES, self._lost)
-        self._event = Wire(Channel.EVENT, EVENT_BUFFER_BYTES, self._lost)
-        self._news: asyncio.Future[None] = (
-            self._loop.create_future()
-        )  # what is waited for happened, or failed
+        self._event = Wire(Channel.EVENT, EVENT_BUFFER_BYTES, self._on_event_lost)
+        self._news: asyncio.Future[None] = self._loop.create_future()  # what is waited for came, or failed
         self._exchange: _Exchange | None = None
         self._transaction_id = 0
         self._watch: asyncio.TimerHandle | None = None
+        self._doom: Fault | None = None  # ends the session after the transaction under way
 
     @classmethod
     async def open(
@@ -130,10 +127,10 @@ class Session:
             await session._greet(await resolve(host, port), InitCommandRequest(guid, name), pairing)
             await session._open_session(session_id)
         except BaseException as error:
-            first = session.failure
+            first = session.failure  # of the other socket, where `error` says no more than that it is over
             session.close()
             await session.wait_closed()
-            if first is not None and isinstance(error, Fault):
+            if isinstance(error, Fault) and error.code == "camera.closed" and first is not None:
                 raise first from error
             raise
         return session
@@ -309,7 +306,10 @@ class Session:
     def _on_response(self, exchange: _Exchange, response: OperationResponse) -> None:
         self._exchange = None
         exchange.response = response
-        if response.code in (ResponseCode.SESSION_NOT_OPEN, ResponseCode.INVALID_TRANSACTION_ID):
+        if self._doom is not None:
+            self._tell()
+            self._lost(self._doom)
+        elif response.code in (ResponseCode.SESSION_NOT_OPEN, ResponseCode.INVALID_TRANSACTION_ID):
             self._lost(refusal(response, name_of(exchange.code)))
         self._tell()
 
@@ -319,6 +319,15 @@ class Session:
             self.hinted.set()
         elif isinstance(packet, ProbeRequest):
             self._event.send(ProbeResponse())
+
+    def _on_event_lost(self, failure: Fault) -> None:
+        """End the session, but not before what the camera has sent already: a 2000D closes both sockets right behind a
+        whole object (canon-proxy), and the event socket may be the first to tell.
+        """
+        if self._exchange is None:
+            self._lost(failure)
+        else:
+            self._doom = failure
 
     def _tell(self, failure: BaseException | None = None) -> None:
         if self._news.done():

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from agent.camera.faults import FAULTS, os_fault
 from agent.faults import Fault, fault
-from agent.ptp.connection import CLOSED, NEED_DATA, Channel, Connection, Payload, RemoteProtocolError, Role
+from agent.ptp.connection import Channel, Connection, Payload, RemoteProtocolError, Role, Signal
 from agent.ptp.packets import InitCommandRequest, InitEventRequest, OperationRequest, Packet, ProbeResponse
 
 KEEPALIVE_SECONDS = 15
@@ -36,6 +36,7 @@ class Wire(asyncio.BufferedProtocol):
         self._on_lost = lost
         self._transport: asyncio.Transport | None = None
         self._time = asyncio.get_running_loop().time
+        self._is_closed = False
         self._is_stopped = False
         self._is_greeted = False  # an answer came: who is there speaks PTP/IP
 
@@ -58,7 +59,7 @@ class Wire(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Drop the socket at once; harmless when repeated. `ended` tells when it is really closed."""
-        self._on_lost = lambda failure: None
+        self._is_closed = True
         self.receive = lambda packet: None
         if self._transport is None:
             if not self.ended.done():
@@ -77,10 +78,11 @@ class Wire(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self.heard_at = self._time()
-        self._feed(self._buffer[:nbytes])
+        self.connection.receive_data(self._buffer[:nbytes])
+        self._hand_on()
 
     def eof_received(self) -> None:
-        self._feed(b"")
+        self._lost(self._hang_up())
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.ended.done():
@@ -92,20 +94,10 @@ class Wire(asyncio.BufferedProtocol):
         else:
             self._lost(self._hang_up())
 
-    def _feed(self, data: memoryview | bytes) -> None:
-        try:
-            self.connection.receive_data(data)
-        except RemoteProtocolError as error:
-            self._garbage(error)
-        else:
-            self._hand_on()
-
     def _hand_on(self) -> None:
         """Give what was received to `receive`, until it is used up or a stop is asked for."""
         try:
-            while (event := self.connection.next_event()) is not NEED_DATA:
-                if event is CLOSED:
-                    return self._lost(self._hang_up())
+            while not isinstance(event := self.connection.next_event(), Signal):
                 self._is_greeted = True
                 if self.receive(event):
                     return self._stop()
@@ -118,7 +110,7 @@ class Wire(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def _lost(self, failure: Fault) -> None:
-        if self.failure is None:
+        if self.failure is None and not self._is_closed:
             self.failure = failure
             self._on_lost(failure)
 

@@ -198,8 +198,36 @@ async def test_init_fail_says_what_to_do(reason: int, code: str, kind: Kind, sec
         await peer.say(struct.pack("<III", 12, 5, reason))
         await peer.gone()
 
-    fault = await opening_fails(refuse)
-    assert (fault.code, fault.kind, fault.retry_after_seconds) == (code, kind, seconds)
+    async def refuse_and_hang_up(peer: Peer) -> None:
+        await peer.packet()
+        await peer.say(struct.pack("<III", 12, 5, reason))
+
+    for script in (refuse, refuse_and_hang_up):
+        fault = await opening_fails(script)
+        assert (fault.code, fault.kind, fault.retry_after_seconds) == (code, kind, seconds)
+
+
+async def test_a_command_socket_that_ends_while_the_event_channel_is_opened() -> None:
+    is_opening = asyncio.Event()
+
+    async def command(peer: Peer) -> None:
+        await peer.packet()
+        await peer.say(T6_ACK)
+        await is_opening.wait()
+
+    async def events(peer: Peer) -> None:
+        await peer.packet()
+        is_opening.set()
+        await peer.gone()
+
+    assert (await opening_fails(command, events)).code == "camera.link_lost"
+
+
+@pytest.mark.parametrize("host", ["no-such-camera.invalid", "\0", "x" * 70, ""])
+async def test_names_that_nobody_knows(host: str) -> None:
+    with pytest.raises(Fault) as caught:
+        await Session.open(host, 1, guid=GUID, name="edge", pairing=False, timing=QUICK)
+    assert caught.value.code in ("camera.unknown_host", "camera.port_closed")
 
 
 async def test_init_fail_on_the_event_connection() -> None:
@@ -290,12 +318,6 @@ async def test_a_host_that_does_not_answer_is_a_sleeping_camera() -> None:
         for filler in fillers:
             filler.close()
     assert caught.value.code == "camera.asleep"
-
-
-async def test_a_name_that_nobody_knows() -> None:
-    with pytest.raises(Fault) as caught:
-        await Session.open("no-such-camera.invalid", 1, guid=GUID, name="edge", pairing=False, timing=QUICK)
-    assert caught.value.code == "camera.unknown_host"
 
 
 async def test_a_device_info_that_cannot_be_read() -> None:

@@ -116,13 +116,16 @@ class Listings:
     async def _list(self, storage: int, parent: int) -> tuple[ObjectRecord, ...] | None:
         """List a folder in the first way that gives what the handles say is there."""
         is_doubted = False
+        refused: set[int] = set()
         for operation, max_bytes in WAYS:
-            if not self._transactions.can(operation):
+            if operation in refused or not self._transactions.can(operation):
                 continue
             records = await self._ask(operation, storage, parent, max_bytes)
             if records:
                 return records
-            if records is not None and not is_doubted:
+            if records is None:
+                refused.add(operation)
+            elif not is_doubted:
                 if not await self._inventory.children(storage, parent):
                     return ()
                 is_doubted = True
