@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.backends import open_backend
-from agent.backends.base import Backend, Presence, Proof
+from agent.backends import S3Config, open_backend
+from agent.backends.base import Backend, Digests, Presence, Proof
+from agent.backends.s3.client import make_client
+from agent.backends.s3.crc32c import to_base64
 from agent.backends.s3.store import Store
 from agent.backends.s3.upload import part_bytes_for
 from agent.faults import Fault, Kind, Scope
@@ -355,6 +357,25 @@ def test_our_own_object_is_known_without_reading_it(
     assert proxy.stats.reads == {}
     assert backend.find("foreign.jpg", size, digests_of(content)).presence is Presence.SAME
     assert proxy.stats.reads == {key_of(area, "foreign.jpg"): 1}
+
+
+@pytest.mark.server
+def test_a_checksum_alone_does_not_make_a_strangers_object_ours(
+    area: SeaweedArea, backend: Backend, proxy: ProxyHandle
+) -> None:
+    """32 bits are for finding damage: of content that somebody else wrote they prove too little."""
+    content = content_of(1000)
+    config = area.config()
+    assert isinstance(config, S3Config)
+    checksum = to_base64(digests_of(content).crc32c or "")
+    make_client(config).put_object(
+        Bucket=area.bucket, Key="pre/fix/x.jpg", Body=content, ChecksumCRC32C=checksum
+    )
+    found = backend.find("x.jpg", 1000, digests_of(content))
+    assert found.receipt is not None and found.receipt.proof is Proof.READBACK
+    assert proxy.stats.reads == {key_of(area, "x.jpg"): 1}
+    other = Digests(sha256="0" * 64, crc32c=digests_of(content).crc32c)  # a collision
+    assert backend.find("x.jpg", 1000, other).presence is Presence.DIFFERENT
 
 
 @pytest.mark.server
