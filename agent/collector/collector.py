@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -34,6 +35,7 @@ FAULTS = {
     ),
 }
 _LONGEST_PAUSE_SECONDS = 30.0
+_REMEMBER_SECONDS = 5.0
 
 
 class Collector:
@@ -104,7 +106,9 @@ class Collector:
                 await self._visit_body(body)
             finally:
                 del around.serials[serial]
-                await around.ledger.cameras.remember_of_models(around.model_memory)
+                with suppress(TimeoutError):  # the agent may be stopping while the ledger waits for its disk
+                    async with asyncio.timeout(_REMEMBER_SECONDS):
+                        await around.ledger.cameras.remember_of_models(around.model_memory)
         finally:
             await body.close()
 

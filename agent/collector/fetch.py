@@ -30,6 +30,11 @@ FAULTS = {
         "Another file stands where this one was (card changed, or file deleted): the cards are read again.",
         Scope.ITEM,
     ),
+    "camera.file_unclassified": Advice(
+        Kind.RETRYABLE,
+        "Something unexpected went wrong with this file; the log has the details. It is tried again by itself.",
+        Scope.ITEM,
+    ),
     "camera.unsteady": Advice(
         Kind.RETRYABLE,
         "The camera sent the beginning of the file differently twice: it is fetched again.",
@@ -68,31 +73,49 @@ class Fetcher:
         Raises Fault: of item scope, this file waits or fails; else the link or the spool is at fault. The part
         is kept, unless it turned out to be of another file.
         """
-        size = item.facts.size
-        await self._room.make(item.file_id, size)
+        await self._room.make(item.file_id, item.facts.size)
         events = log.bind(file=item.file_id, name=item.facts.name, camera=item.facts.camera)
-        if self._spool.is_finished(item.file_id):  # a crash between rename and ledger
-            await self._settle(item, await self._spool.rehash(item.file_id, self._around.algorithms), events)
-            return
-        writer = await self._spool.writer(item.file_id, size, self._around.algorithms)
-        async with writer:
-            offset = writer.offset
+        try:
+            digests = await self._bring(item, owed, overtake, events)
+        finally:
+            self._spool.release(item.file_id)  # a file that waits keeps nothing but what is there of it
+        if digests is not None and await self._ledger.files.finish_fetch(
+            item.file_id, digests["sha256"], digests.get("crc32c")
+        ):
+            self._spool.announce(item.file_id, digests)
+            self._progress.fetched_files += 1
+            self._progress.fetched_bytes += item.facts.size
+            self._progress.moved()
+            events.info("fetched", sha256=digests["sha256"])
+        else:
+            await self._spool.forget(item.file_id)
+            events.info("not wanted any more")
+
+    async def _bring(
+        self, item: Item, owed: Sequence[NewDelivery], overtake: Overtake, events: structlog.BoundLogger
+    ) -> dict[str, str] | None:
+        """Steps 1 to 3, up to the ledger: return the digests; None if it was skipped or gone since it was queued."""
+        size = item.facts.size
+        if self._spool.is_finished(item.file_id):  # but the ledger does not know
+            return await self._spool.rehash(item.file_id, self._around.algorithms)
+        async with await self._spool.writer(item.file_id, size, self._around.algorithms) as writer:
             source = item.object
-            if offset or item.tries:
+            if writer.offset or item.tries:
                 source = await self._look_up(item, writer)
+            if writer.offset and not self._body.can_resume(source):
+                await writer.discard()
             generation = await self._ledger.files.begin_fetch(
                 item.file_id, source.handle, from_zero=writer.offset == 0, owed=owed
             )
-            if generation is None:  # skipped, or gone from the card, since it was queued
-                return
+            if generation is None:
+                return None
             events.info("fetching", size=size, offset=writer.offset)
             with self._progress.transfer(
                 item.file_id, item.facts.name, "camera", size, writer.offset
             ) as transfer:
                 source = await self._read(source, item, writer, transfer, overtake)
             await self._check(source, item, writer, events)
-            digests = await writer.finish()
-        await self._settle(item, digests, events)
+            return await writer.finish()
 
     async def _look_up(self, item: Item, writer: Writer) -> Object:
         """The same file in this session; a part of one that is no longer there is of no use."""
@@ -125,6 +148,7 @@ class Fetcher:
                 transfer.advance_to(offset)
                 self._progress.moved()
                 if offset < item.facts.size and await overtake(item.rank):
+                    await writing
                     source = await self._look_up(item, writer)
             if writing:
                 await writing
@@ -136,8 +160,6 @@ class Fetcher:
 
     async def _read_whole(self, source: Object, writer: Writer, transfer: Transfer) -> None:
         """For bodies without partial reads: all or nothing, from 0."""
-        if writer.offset:
-            await writer.discard()
 
         async def take(view: memoryview) -> None:
             await writer.write(view)
@@ -161,14 +183,6 @@ class Fetcher:
                 await writer.discard()
                 raise fault(FAULTS, "camera.unsteady", f"{item.facts.folder}/{item.facts.name}")
         events.warning("odd header", kind=item.facts.kind, header=bytes(header[:8]).hex())
-
-    async def _settle(self, item: Item, digests: dict[str, str], events: structlog.BoundLogger) -> None:
-        await self._ledger.files.finish_fetch(item.file_id, digests["sha256"], digests.get("crc32c"))
-        self._spool.announce(item.file_id, digests)
-        self._progress.fetched_files += 1
-        self._progress.fetched_bytes += item.facts.size
-        self._progress.moved()
-        events.info("fetched", sha256=digests["sha256"])
 
 
 def looks_right(header: bytes, kind: Media) -> bool:

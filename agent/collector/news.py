@@ -8,7 +8,7 @@ must do, until it is.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 
@@ -27,53 +27,85 @@ class News(msgspec.Struct, frozen=True):
     new: tuple[Object, ...] = ()
     wanted: tuple[Wanted, ...] = ()
     unsettled: tuple[Wanted, ...] = ()  # known, but the size was not final when they were seen
-    returned: tuple[int, ...] = ()  # were gone, are on the card again (also among `wanted` or `unsettled`)
+    returned: tuple[int, ...] = ()  # were gone or left alone, and are wanted now (also among the two above)
     gone: tuple[int, ...] = ()  # known, never fetched, and not in a complete listing
 
 
-def news(objects: Iterable[Object], known: Iterable[Known], *, is_complete: bool) -> News:
-    """Compare one folder's listing with the ledger. `is_complete`: what is not listed is not on the card."""
+def news(
+    objects: Iterable[Object], known: Iterable[Known], *, is_complete: bool, is_shot: bool = False
+) -> News:
+    """Compare one folder's listing with the ledger. `is_complete`: what is not listed is not on the card.
+
+    `is_shot`: the camera has just announced these, so none of them is part of an old backlog.
+    """
     by_name: dict[str, list[Known]] = defaultdict(list)
     for row in known:
         by_name[row.name].append(row)
+    listings: dict[str, list[Object]] = defaultdict(list)
+    for listed in objects:
+        listings[listed.name].append(listed)
     new: list[Object] = []
     wanted: list[Wanted] = []
     unsettled: list[Wanted] = []
     returned: list[int] = []
-    seen: set[int] = set()
-    for listed in objects:
-        match = _match(listed, by_name.get(listed.name, ()), seen)
-        if match is None:
-            new.append(listed)
-            continue
-        seen.add(match.id)
-        if listed.size is None and match.size is not None:
-            listed = msgspec.structs.replace(listed, size=match.size)  # found out the hard way, once
-        if match.state == "gone":
-            returned.append(match.id)
-        if match.state in ("discovered", "fetching", "gone") or match.is_owed_again:
-            (unsettled if match.size is None else wanted).append(Wanted(match.id, listed))
-    gone = [
-        row.id
-        for rows in by_name.values()
-        for row in rows
-        if is_complete
-        and row.id not in seen
-        and (row.state in ("discovered", "fetching") or row.is_owed_again)
-    ]
+    gone: list[int] = []
+    for name in dict.fromkeys([*listings, *by_name]):
+        matches, unknown, missing = _matched(listings.get(name, []), by_name.get(name, []))
+        new += unknown
+        for listed, row in matches:
+            is_back = row.state == "gone" or (is_shot and row.skipped_by == "backlog")
+            if is_back:
+                returned.append(row.id)
+            if is_back or row.state in ("discovered", "fetching") or row.is_owed_again:
+                (unsettled if row.size is None else wanted).append(Wanted(row.id, _as_known(listed, row)))
+        if is_complete:
+            gone += [
+                row.id for row in missing if row.state in ("discovered", "fetching") or row.is_owed_again
+            ]
     return News(tuple(new), tuple(wanted), tuple(unsettled), tuple(returned), tuple(gone))
 
 
-def _match(listed: Object, rows: Sequence[Known], seen: set[int]) -> Known | None:
-    """The known file that this object is. One whose size agrees goes before one whose size is not final."""
-    candidates = [row for row in rows if row.id not in seen and are_same_time(row.captured, listed.captured)]
-    for row in candidates:
-        if row.size is not None and (row.size == listed.size):
-            return row
-    for row in candidates:
-        if row.size is None or listed.size is None:
-            return row
-    return None
+def _matched(
+    listed: list[Object], rows: list[Known]
+) -> tuple[list[tuple[Object, Known]], list[Object], list[Known]]:
+    """Pair objects of one name with the files that they are: the surest pairs first, each file at most once.
+
+    Returns pairs, objects that are no known file, files that are not listed. The same object listed twice is one.
+    """
+    pairs: list[tuple[Object, Known]] = []
+    for is_same in (_is_exactly, _is_nearly, _may_become):
+        for each in list(listed):
+            row = next((row for row in rows if is_same(each, row)), None)
+            if row is not None:
+                pairs.append((each, row))
+                rows = [other for other in rows if other is not row]
+                listed = [other for other in listed if other is not each]
+    unknown: list[Object] = []
+    for each in listed:
+        is_repeated = any(_is_exactly(each, row) for _, row in pairs) or any(
+            (each.size, each.captured) == (other.size, other.captured) for other in unknown
+        )
+        if not is_repeated:
+            unknown.append(each)
+    return pairs, unknown, rows
+
+
+def _is_exactly(listed: Object, row: Known) -> bool:
+    return row.size is not None and (row.size, row.captured) == (listed.size, listed.captured)
+
+
+def _is_nearly(listed: Object, row: Known) -> bool:
+    return row.size is not None and row.size == listed.size and are_same_time(row.captured, listed.captured)
+
+
+def _may_become(listed: Object, row: Known) -> bool:
+    return (row.size is None or listed.size is None) and are_same_time(row.captured, listed.captured)
+
+
+def _as_known(listed: Object, row: Known) -> Object:
+    """The object with the time that its row has, and a size that was found out the hard way, once."""
+    size = row.size if listed.size is None else listed.size
+    return msgspec.structs.replace(listed, captured=row.captured, size=size)
 
 
 def is_old(captured: str, backlog: str, since: str | None, *, is_card_new: bool) -> bool:

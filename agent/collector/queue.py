@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import itertools
 import time
+from contextlib import suppress
 
 import msgspec
 
@@ -31,12 +33,16 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Queue:
-    """Items by order, and items that wait for the clock. A file is in it at most once."""
+    """Items by order, and items that wait for the clock. A file is in it at most once.
+
+    An entry of either heap is worth something only while its ticket is the file's latest.
+    """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[tuple[int, int, int], int]] = []
-        self._items: dict[int, Item] = {}
-        self._later: list[tuple[float, int]] = []
+        self._items: dict[int, tuple[Item, int]] = {}  # file id → item, ticket
+        self._heap: list[tuple[tuple[int, int, int], int, int]] = []  # order, file id, ticket
+        self._later: list[tuple[float, int, int]] = []  # due, file id, ticket
+        self._tickets = itertools.count()
         self._filled = asyncio.Event()
 
     def __len__(self) -> int:
@@ -46,53 +52,60 @@ class Queue:
         return file_id in self._items
 
     def put(self, item: Item) -> None:
-        if item.file_id not in self._items:
-            heapq.heappush(self._heap, (item.order, item.file_id))
-        self._items[item.file_id] = item  # the object of the latest listing counts
+        """Queue the file; one that is queued already, or waits for the clock, keeps its place and gets this item."""
+        if item.file_id in self._items:
+            before, ticket = self._items[item.file_id]
+            item = msgspec.structs.replace(item, tries=before.tries)
+            self._items[item.file_id] = item, ticket  # the object of the latest listing counts
+            return
+        ticket = next(self._tickets)
+        self._items[item.file_id] = item, ticket
+        heapq.heappush(self._heap, (item.order, item.file_id, ticket))
         self._filled.set()
 
     def put_later(self, item: Item, seconds: float) -> None:
-        self._items[item.file_id] = item
-        heapq.heappush(self._later, (time.monotonic() + seconds, item.file_id))
+        ticket = next(self._tickets)
+        self._items[item.file_id] = item, ticket
+        heapq.heappush(self._later, (time.monotonic() + seconds, item.file_id, ticket))
+        self._filled.set()
 
     def drop(self, file_id: int) -> None:
         self._items.pop(file_id, None)
 
     def hurry(self) -> None:
         """Let nothing wait for the clock: a person asked, or something changed."""
-        self._later = [(0.0, file_id) for _, file_id in self._later]
+        self._later = [(0.0, file_id, ticket) for _, file_id, ticket in self._later]
         self._filled.set()
 
     def take(self, *, better_than: int | None = None) -> Item | None:
         """The next item, or None; with `better_than` only one of a smaller rank."""
         self._promote()
-        while self._heap:
-            order, file_id = self._heap[0]
-            if file_id in self._items:
-                if better_than is not None and order[0] >= better_than:
-                    return None
-                heapq.heappop(self._heap)
-                return self._items.pop(file_id)
-            heapq.heappop(self._heap)
-        return None
+        if not self._heap or (better_than is not None and self._heap[0][0][0] >= better_than):
+            return None
+        _, file_id, _ = heapq.heappop(self._heap)
+        return self._items.pop(file_id)[0]
 
     async def wait(self) -> None:
-        """Return when `take` may have something."""
-        while not self._heap:
+        """Return when `take` has something."""
+        while True:
             self._filled.clear()
             self._promote()
             if self._heap:
                 return
             seconds = self._later[0][0] - time.monotonic() if self._later else None
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._filled.wait()
-            except TimeoutError:
-                self._promote()
 
     def _promote(self) -> None:
-        while self._later and self._later[0][0] <= time.monotonic():
-            _, file_id = heapq.heappop(self._later)
-            item = self._items.get(file_id)
-            if item:
-                heapq.heappush(self._heap, (item.order, file_id))
+        """Move what is due, and drop from the fronts what is out of date."""
+        now = time.monotonic()
+        while self._later and (self._later[0][0] <= now or not self._is_valid(*self._later[0][1:])):
+            _, file_id, ticket = heapq.heappop(self._later)
+            if self._is_valid(file_id, ticket):
+                heapq.heappush(self._heap, (self._items[file_id][0].order, file_id, ticket))
+        while self._heap and not self._is_valid(*self._heap[0][1:]):
+            heapq.heappop(self._heap)
+
+    def _is_valid(self, file_id: int, ticket: int) -> bool:
+        return file_id in self._items and self._items[file_id][1] == ticket

@@ -15,7 +15,7 @@ import structlog
 from agent.camera import Object
 from agent.faults import Advice, Fault, Kind, Scope, fault
 from agent.ledger import Ledger, Row
-from agent.spool import Room, Spool
+from agent.spool import Room, Spool, Verdict
 
 log = structlog.get_logger("collector")
 
@@ -49,18 +49,28 @@ class RoomMaker:
         """
         is_told = False
         while True:
-            changes = self._ledger.changes
-            verdict = self._spool.reserve(file_id, size)
+            changes, freed = self._ledger.changes, self._spool.space_changed.count
+            verdict = await self._reserve(file_id, size)
             if verdict.room is Room.GRANTED:
                 return
             if verdict.room is Room.TOO_LARGE:
                 raise fault(FAULTS, "spool.larger_than_budget", f"{verdict.missing_bytes} bytes too large")
-            if await self._evict(verdict.missing_bytes):
-                continue
             if not is_told:
                 await self._say_why(file_id, verdict.missing_bytes)
                 is_told = True
-            await self._wait(verdict.seen, changes)
+                changes = self._ledger.changes
+            await self._wait(freed, changes)
+
+    async def is_ready(self, file_id: int, size: int) -> bool:
+        """Whether `make` would not wait. If so, the space is reserved."""
+        return (await self._reserve(file_id, size)).room in (Room.GRANTED, Room.TOO_LARGE)
+
+    async def _reserve(self, file_id: int, size: int) -> Verdict:
+        """Reserve, after making as much room as is needed and allowed."""
+        while True:
+            verdict = self._spool.reserve(file_id, size)
+            if verdict.room in (Room.GRANTED, Room.TOO_LARGE) or not await self._evict(verdict.missing_bytes):
+                return verdict
 
     async def _evict(self, missing_bytes: int) -> bool:
         """Free at least `missing_bytes` if the rule allows; say whether anything was freed."""

@@ -14,12 +14,13 @@ import msgspec
 import structlog
 
 from agent.camera import Body, Folder, Look, Object
-from agent.collector.fetch import Fetcher
+from agent.collector.fetch import FAULTS, Fetcher
 from agent.collector.news import is_old, news
 from agent.collector.queue import RANKS, Item, Queue
 from agent.collector.room import RoomMaker
+from agent.collector.settling import Settling, Unsettled
 from agent.collector.surroundings import Surroundings
-from agent.faults import Fault, Kind, Scope, backoff_seconds
+from agent.faults import Fault, Kind, Scope, backoff_seconds, fault
 from agent.keys import Facts
 from agent.ledger import CameraRow, NewFile, Row, as_text
 from agent.routing import identity_of, kind_of
@@ -29,9 +30,7 @@ log = structlog.get_logger("collector")
 
 RECONCILE_SECONDS = 60.0
 FULL_SCAN_SECONDS = 600.0
-_SECOND_LOOK_SECONDS = 0.25
-_PATIENCE_SECONDS = 10.0  # for a size that changes at every look; then looked at less often
-_SLOW_LOOK_SECONDS = 3.0
+_NO_ROOM_SECONDS = 1.0
 
 
 class Visit:
@@ -43,7 +42,7 @@ class Visit:
         self._ledger = around.ledger
         self._serial = body.identity.serial
         self._queue = Queue()
-        self._unsettled: dict[int, tuple[Object, float]] = {}  # file id → as last seen, since when
+        self._unsettled = Settling()
         self._fetching: dict[int, asyncio.Task[None]] = {}
         self._given_up: set[int] = set()  # of those
         self._since_scan: set[int] = set()  # seen by looks since the running scan began: not missing from it
@@ -52,12 +51,12 @@ class Visit:
         self._wants_full_scan = False
         self._scans = 0
         self._is_scanning = True
-        room = RoomMaker(self._ledger, around.spool, self._serial, self._still_on_card)
-        self._fetcher = Fetcher(body, self._ledger, around.spool, around.progress, room, around)
+        self._room = RoomMaker(self._ledger, around.spool, self._serial, self._still_on_card)
+        self._fetcher = Fetcher(body, self._ledger, around.spool, around.progress, self._room, around)
 
     @property
     def is_idle(self) -> bool:
-        return not (self._is_scanning or len(self._queue) or self._unsettled or self._fetching)
+        return not (self._is_scanning or len(self._queue) or len(self._unsettled) or self._fetching)
 
     def hurry(self) -> None:
         self._queue.hurry()
@@ -67,7 +66,7 @@ class Visit:
         """These are not wanted any more. What is being fetched of them ends, and what the spool has of it goes."""
         for file_id in file_ids:
             self._queue.drop(file_id)
-            self._unsettled.pop(file_id, None)
+            self._unsettled.drop(file_id)
             if file_id in self._fetching and file_id not in self._given_up:
                 self._given_up.add(file_id)
                 self._fetching[file_id].cancel()
@@ -168,7 +167,8 @@ class Visit:
 
     async def _take_look(self, look: Look) -> None:
         for seen in (*look.added, *look.changed):
-            await self._take(Folder(seen.storage, seen.folder, (seen,), is_complete=False), "event")
+            one = Folder(seen.storage, seen.folder, (seen,), is_complete=False)
+            await self._take(one, "event", is_shot=seen in look.added)
         if look.removed_handles or look.is_incomplete:
             self._request_scan(full=False)
         if look.storages_changed:
@@ -176,12 +176,14 @@ class Visit:
 
     # -- what is new -------------------------------------------------------------------------------------
 
-    async def _take(self, folder: Folder, seen_by: str, *, is_card_new: bool = False) -> None:
+    async def _take(
+        self, folder: Folder, seen_by: str, *, is_card_new: bool = False, is_shot: bool = False
+    ) -> None:
         """Compare what was listed with the ledger and note what follows, in this order: rows, then the queue."""
         async with self._taking:
             only = folder.objects[0].name if seen_by == "event" else None
             known = await self._ledger.files.known(self._serial, folder.storage, folder.name, only)
-            found = news(folder.objects, known, is_complete=folder.is_complete)
+            found = news(folder.objects, known, is_complete=folder.is_complete, is_shot=is_shot)
             if found.new:
                 await self._discover(found.new, seen_by, is_card_new)
             if found.returned:
@@ -189,16 +191,20 @@ class Visit:
             for wanted in found.wanted:
                 self._want(wanted.file_id, wanted.object)
             for wanted in found.unsettled:
-                self._unsettled.setdefault(wanted.file_id, (wanted.object, time.monotonic()))
+                self._unsettled.put(wanted.file_id, wanted.object)
             if seen_by == "event":
                 self._since_scan.update(wanted.file_id for wanted in (*found.wanted, *found.unsettled))
-            gone = [
-                each for each in found.gone if each not in self._since_scan and each not in self._fetching
-            ]
-            for file_id in await self._ledger.files.mark_gone(gone):
-                self._queue.drop(file_id)
-                self._unsettled.pop(file_id, None)
-                log.info("gone", file=file_id, camera=self._settings.name)
+            await self._note_gone(
+                [each for each in found.gone if each not in self._since_scan and each not in self._fetching]
+            )
+
+    async def _note_gone(self, file_ids: list[int]) -> None:
+        for file_id in file_ids:  # first: what is taken from the queue from here on must be on the card
+            self._queue.drop(file_id)
+            self._unsettled.drop(file_id)
+        for file_id in await self._ledger.files.mark_gone(file_ids):
+            await self._around.spool.forget(file_id)
+            log.info("gone", file=file_id, camera=self._settings.name)
 
     async def _discover(self, objects: Iterable[Object], seen_by: str, is_card_new: bool) -> None:
         files = [self._new_file(each, seen_by, is_card_new) for each in objects]
@@ -218,7 +224,7 @@ class Visit:
             if seen_by == "event":
                 self._since_scan.add(file_id)
             if file.identity is None:
-                self._unsettled[file_id] = (seen, time.monotonic())
+                self._unsettled.put(file_id, seen)
             else:
                 self._want(file_id, seen)
         self._around.progress.moved()
@@ -273,41 +279,33 @@ class Visit:
     # -- sizes that are not final ------------------------------------------------------------------------
 
     async def _settle_loop(self) -> None:
-        """A size counts once two looks in a row agree on it."""
         while True:
-            if not self._unsettled:
-                seen = self._ledger.changes
-                await self._ledger.wait_for_change(seen)
-                continue
-            slowest = min(since for _, since in self._unsettled.values())
-            for file_id, (seen_object, since) in list(self._unsettled.items()):
-                await self._settle(file_id, seen_object, since)
-            if self._unsettled:
-                is_slow = time.monotonic() - slowest > _PATIENCE_SECONDS
-                await asyncio.sleep(_SLOW_LOOK_SECONDS if is_slow else _SECOND_LOOK_SECONDS)
+            await self._settle(await self._unsettled.next())
 
-    async def _settle(self, file_id: int, before: Object, since: float) -> None:
+    async def _settle(self, entry: Unsettled) -> None:
         try:
-            fresh = await self.body.lookup(before)
-            if fresh is not None and fresh.size is None and time.monotonic() - since > _PATIENCE_SECONDS:
+            fresh = await self.body.lookup(entry.object)
+            if fresh is not None and fresh.size is None and entry.is_slow:
                 size = await self.body.measure(fresh)  # the last resort: it costs the session
-                await self._give_identity(file_id, msgspec.structs.replace(fresh, size=size))
+                await self._give_identity(entry.file_id, msgspec.structs.replace(fresh, size=size))
                 return
         except Fault as caught:
             if caught.scope is Scope.WHOLE:
                 raise
-            await self._ledger.files.hold_file(file_id, "camera", caught.code, caught.detail, None)
+            if not entry.is_slow:
+                await self._ledger.files.hold_file(entry.file_id, "camera", caught.code, caught.detail, None)
+            self._unsettled.again(entry, entry.object)
             return
         if fresh is None:
-            self._unsettled.pop(file_id, None)
+            self._unsettled.drop(entry.file_id)
             self._request_scan(full=False)
-        elif fresh.size and fresh.size == before.size:
-            await self._give_identity(file_id, fresh)
+        elif fresh.size and fresh.size == entry.object.size:
+            await self._give_identity(entry.file_id, fresh)
         else:
-            self._unsettled[file_id] = (fresh, since)
+            self._unsettled.again(entry, fresh)
 
     async def _give_identity(self, file_id: int, final: Object) -> None:
-        self._unsettled.pop(file_id, None)
+        self._unsettled.drop(file_id)
         if await self._ledger.files.settle(file_id, final.size or 0, final.captured, self._identity(final)):
             self._want(file_id, final)
 
@@ -322,9 +320,15 @@ class Visit:
             await self._fetch(item)
 
     async def _overtake(self, rank: int) -> bool:
-        """Fetch whatever is wanted sooner than `rank`; say whether there was anything."""
+        """Fetch whatever is wanted sooner than `rank`; say whether there was anything.
+
+        Not if it would have to wait for room: the file that it holds up may have to end first.
+        """
         did = False
         while (item := self._queue.take(better_than=rank)) is not None:
+            if not await self._room.is_ready(item.file_id, item.facts.size):
+                self._queue.put_later(item, _NO_ROOM_SECONDS)
+                break
             await self._fetch(item)
             did = True
         return did
@@ -335,6 +339,8 @@ class Visit:
         self._fetching[item.file_id] = work
         try:
             await work
+            async with self._taking:  # a comparison that began before the end must still see it in our hands
+                pass
         except Fault as caught:
             await self._settle_fault(item, caught)
         except asyncio.CancelledError:
@@ -343,6 +349,11 @@ class Visit:
                 raise
             await self._around.spool.forget(item.file_id)
             log.info("given up", file=item.file_id, name=item.facts.name, camera=self._settings.name)
+            if (task := asyncio.current_task()) and task.cancelling():  # not only the file, but we too
+                raise
+        except Exception:  # a bug must cost one file its turn, not the camera its visit
+            log.exception("unclassified", file=item.file_id, name=item.facts.name, camera=self._settings.name)
+            await self._settle_fault(item, fault(FAULTS, "camera.file_unclassified"))
         finally:
             del self._fetching[item.file_id]
             self._given_up.discard(item.file_id)

@@ -118,11 +118,12 @@ class Files:
 
     @shielded
     async def bring_back(self, file_ids: Sequence[int]) -> None:
-        """These were gone and are on the card again."""
+        """These were gone and are on the card again, or were left alone as backlog and are not."""
         async with self._store.transaction():
             for file_id in file_ids:
                 await self._store.do(
-                    "UPDATE file SET state = 'discovered', ended_at = NULL WHERE id = ? AND state = 'gone'",
+                    "UPDATE file SET state = 'discovered', ended_at = NULL, skipped_by = NULL, skip_reason = NULL"
+                    " WHERE id = ? AND (state = 'gone' OR (state = 'skipped' AND skipped_by = 'backlog'))",
                     file_id,
                 )
                 await self._store.do(
@@ -210,13 +211,14 @@ class Files:
 
     @shielded
     async def finish_fetch(self, file_id: int, sha256: str, crc32c: str | None) -> bool:
-        """Step 3: the whole file is in the spool, durable, with these digests. False: nobody wants it any more."""
+        """Step 3: the whole file is in the spool, durable, with these digests. Once this is true, it stays true; false:
+        nobody wants the file any more."""
         async with self._store.transaction(durable=True):
             rows = await self._store.all(
                 "UPDATE file SET state = 'fetched', sha256 = ?, crc32c = ?, fetched_at = ?, waiting_for = NULL,"
                 " fault_code = NULL, fault_detail = '' WHERE id = ? AND state = 'fetching' RETURNING id",
                 *(sha256, crc32c, utc_now(), file_id),
-            )
+            ) or await self._store.all("SELECT 1 FROM file WHERE id = ? AND state = 'fetched'", file_id)
         return bool(rows)
 
     @shielded

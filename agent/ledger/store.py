@@ -141,7 +141,9 @@ class Store:
         path = folder.absolute() / "ledger.db"
         uri = f"{path.as_uri()}?mode=ro"
         try:
-            sqlite3.connect(uri, uri=True).close()  # the thread of aiosqlite outlives its loop if this fails there
+            sqlite3.connect(
+                uri, uri=True
+            ).close()  # the thread of aiosqlite outlives its loop if this fails there
             db = await aiosqlite.connect(uri, uri=True, isolation_level=None)
         except sqlite3.Error as error:
             raise LedgerUnusable(
