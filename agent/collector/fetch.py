@@ -30,6 +30,11 @@ FAULTS = {
         "Another file stands where this one was (card changed, or file deleted): the cards are read again.",
         Scope.ITEM,
     ),
+    "camera.size_unsettled": Advice(
+        Kind.RETRYABLE,
+        "The camera has not finished writing this file, or keeps it at 0 bytes: it is looked at again by itself.",
+        Scope.ITEM,
+    ),
     "camera.file_unclassified": Advice(
         Kind.RETRYABLE,
         "Something unexpected went wrong with this file; the log has the details. It is tried again by itself.",

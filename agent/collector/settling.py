@@ -23,6 +23,7 @@ class Unsettled(msgspec.Struct):
     object: Object  # as last seen
     since: float  # monotonic
     due: float  # monotonic: when to look again
+    is_told: bool = False  # that it takes long, and why
 
     @property
     def is_slow(self) -> bool:

@@ -292,9 +292,7 @@ class Visit:
         except Fault as caught:
             if caught.scope is Scope.WHOLE:
                 raise
-            if not entry.is_slow:
-                await self._ledger.files.hold_file(entry.file_id, "camera", caught.code, caught.detail, None)
-            self._unsettled.again(entry, entry.object)
+            await self._settle_later(entry, entry.object, caught)
             return
         if fresh is None:
             self._unsettled.drop(entry.file_id)
@@ -302,7 +300,18 @@ class Visit:
         elif fresh.size and fresh.size == entry.object.size:
             await self._give_identity(entry.file_id, fresh)
         else:
-            self._unsettled.again(entry, fresh)
+            await self._settle_later(
+                entry, fresh, fault(FAULTS, "camera.size_unsettled", f"{fresh.size} bytes")
+            )
+
+    async def _settle_later(self, entry: Unsettled, seen: Object, why: Fault) -> None:
+        if entry.is_slow and not entry.is_told:
+            entry.is_told = True
+            await self._ledger.files.hold_file(entry.file_id, "camera", why.code, why.detail, None)
+            log.warning(
+                "waiting", file=entry.file_id, name=seen.name, camera=self._settings.name, code=why.code
+            )
+        self._unsettled.again(entry, seen)
 
     async def _give_identity(self, file_id: int, final: Object) -> None:
         self._unsettled.drop(file_id)
