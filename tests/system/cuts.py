@@ -1,0 +1,84 @@
+"""The camera link cut at random bytes and the store killed and started again, under one agent that is never helped.
+
+Nothing is restarted but what broke. At the end the destination must hold exactly the card, each publish once.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.simcam.simcam import SimCamera
+from tests.system.kills import FETCH_LOSS_BYTES, Place, S3Place, agent, configuration, place
+
+CARD = "120:700K:JPG,12:2M+9M:JPG+CR3,3:40M:MP4"
+OUTAGES_PER_CUT = 10  # one outage of the store for so many cuts of the link
+
+
+class Cuts:
+    def __init__(self, kind: str, cuts: int, seed: int, folder: Path):
+        self.kind, self.cuts, self.seed, self.folder = kind, cuts, seed, folder
+        self.random = random.Random(seed)
+        self.problems: list[str] = []
+        self.log = folder / "agent.log"
+
+    def run(self) -> None:
+        print(f"cuts: {self.kind}, {self.cuts} cuts of the link, seed {self.seed}", flush=True)
+        with SimCamera("eos-60d", CARD, mbit=400) as camera, place(self.kind, self.folder) as where:
+            config = configuration(self.folder, camera, where, budget="200 MB")
+            process = agent(["run", "--config", str(config), "--once", "--patience", "60"], self.log)
+            trouble = threading.Thread(target=self._break_things, args=(camera, where, process.poll))
+            trouble.start()
+            code = process.wait(1800)
+            trouble.join()
+            if code:
+                self.problems.append(
+                    f"the agent ended with {code}: {self.log.read_text(errors='replace')[-2000:]}"
+                )
+            self._judge(camera, where)
+        self.report()
+
+    def _break_things(self, camera: SimCamera, where: Place, poll: Callable[[], int | None]) -> None:
+        """Cut after a random number of bytes; when that cut has struck, arm the next."""
+        for number in range(self.cuts):
+            before = camera.stats.troubles["cut_after"]
+            camera.trouble.cut_after(
+                self.random.choice([self.random.randint(1, 3000), self.random.randint(1, 6_000_000)])
+            )
+            if number % OUTAGES_PER_CUT == 5 and isinstance(where, S3Place):
+                where.restart()
+            if number % 3 == 0:
+                camera.shoot("JPG:1500K")
+            while camera.stats.troubles["cut_after"] == before and poll() is None:
+                threading.Event().wait(0.02)
+            if poll() is not None:
+                break
+        camera.trouble.heal("cut_after")
+
+    def _judge(self, camera: SimCamera, where: Place) -> None:
+        self.struck = camera.stats.troubles["cut_after"]
+        card, held = camera.contents(), where.visible()
+        found = Counter(where.digest(key) for key in held)
+        if Counter(card.values()) != found:
+            self.problems.append(f"content: {len(card)} files on the card, {len(held)} at the destination")
+        if where.publishes() != Counter(dict.fromkeys(held, 1)):
+            self.problems.append(
+                f"publishes: {(where.publishes() - Counter(dict.fromkeys(held, 1))).most_common(5)}"
+            )
+        if leftovers := where.leftovers():
+            self.problems.append(f"partials are left: {leftovers[:5]}")
+        self.card_bytes = sum(item.listed_size for item in camera.files())
+        self.camera_bytes = camera.stats.object_bytes
+        if self.camera_bytes > self.card_bytes + self.struck * FETCH_LOSS_BYTES:
+            self.problems.append(f"{self.camera_bytes} bytes read of a card of {self.card_bytes}")
+
+    def report(self) -> None:
+        print(
+            f"  {self.struck} cuts struck; card {self.card_bytes / 1e6:.1f} MB, read {self.camera_bytes / 1e6:.1f} MB"
+        )
+        for problem in self.problems:
+            print(f"  PROBLEM {problem}")
+        print(f"  {'OK' if not self.problems else 'FAILED'}", flush=True)
