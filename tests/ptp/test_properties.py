@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.ptp import canon
@@ -70,6 +70,8 @@ PACKETS: st.SearchStrategy[Packet] = st.one_of(
     st.builds(ProbeRequest),
     st.builds(ProbeResponse),
 )
+
+few = settings(max_examples=30)  # per target; the fuzz target takes the same way a hundred thousand times
 
 
 @given(PACKETS)
@@ -197,6 +199,7 @@ PACKET_BYTES = [vector.data for vector in VECTORS]
 
 
 @pytest.mark.parametrize("target", [name for name in invariant.TARGETS if " " in name])
+@few
 @given(data=st.data())
 def test_any_bytes_give_events_or_a_protocol_error(target: str, data: st.DataObject) -> None:
     packets = data.draw(st.lists(mutated(PACKET_BYTES) | st.binary(max_size=40), max_size=5))
@@ -206,6 +209,7 @@ def test_any_bytes_give_events_or_a_protocol_error(target: str, data: st.DataObj
 
 
 @pytest.mark.parametrize("target", [name for name in invariant.TARGETS if " " not in name])
+@few
 @given(data=st.data())
 def test_any_bytes_give_a_value_or_a_protocol_error(target: str, data: st.DataObject) -> None:
     invariant.TARGETS[target](data.draw(mutated(RECORDINGS) | st.binary(max_size=200)))
