@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,9 @@ FAULTS = {
     ),
 }
 _LONGEST_PAUSE_SECONDS = 30.0
+_EARLY_SECONDS = (
+    5.0  # a link that breaks so soon, twice in a row, was not ready (an EOS 2000D resets early requests)
+)
 _REMEMBER_SECONDS = 5.0
 
 
@@ -47,6 +51,7 @@ class Collector:
         self._visit: Visit | None = None
         self._hurry = asyncio.Event()
         self._failures = 0
+        self._early_losses = 0
         self.has_scanned = False
 
     @property
@@ -128,10 +133,15 @@ class Collector:
             "camera ready", camera=self.settings.name, model=who.model, serial=who.serial, is_new=row.is_new
         )
         self._visit = Visit(body, self.settings, row, self._around)
+        ready_at = time.monotonic()
         try:
             await self._visit.run(self._on_scanned)
         finally:
             self._visit = None
+            is_early = time.monotonic() - ready_at < _EARLY_SECONDS
+            self._early_losses = self._early_losses + 1 if is_early else 0
+            if self._early_losses > 1:
+                body.settle_longer()
 
     def _on_scanned(self) -> None:
         self.has_scanned = True

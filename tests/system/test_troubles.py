@@ -13,7 +13,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from agent.camera import Timing
+from agent.camera import Timing, faults
 from agent.cli.agent import Agent
 from agent.collector import collector, visit
 from agent.settings import load
@@ -33,6 +33,7 @@ QUIET_SECONDS = 2.0  # when so long nothing moved, what has not come will not co
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collector, "_timing", lambda settings: QUICK)
     monkeypatch.setattr(collector, "_LONGEST_PAUSE_SECONDS", 0.5)
+    monkeypatch.setitem(faults._INIT_FAIL, 2, ("camera.busy_elsewhere", 0.3))
     monkeypatch.setattr(visit, "RECONCILE_SECONDS", 0.7)
     monkeypatch.setattr(visit, "FULL_SCAN_SECONDS", 3.0)
 

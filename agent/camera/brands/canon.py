@@ -77,10 +77,11 @@ class Canon(Generic):
 
     async def _settle(self) -> None:
         quiet = 0
-        give_up_at = self._loop.time() + self.timing.settle
+        began = self._loop.time()
         while True:
             quiet = 0 if await self._take_events() else quiet + 1
-            if quiet == QUIET_ANSWERS or self._loop.time() >= give_up_at:
+            passed = self._loop.time() - began
+            if (quiet >= QUIET_ANSWERS and passed >= self.settling_seconds) or passed >= self.timing.settle:
                 return
             await asyncio.sleep(self.timing.settle_pause)
 

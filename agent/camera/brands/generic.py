@@ -40,6 +40,7 @@ from agent.ptp.datasets import DeviceInfo, StorageInfo, storage_info, uint32_arr
 from agent.ptp.packets import RemoteProtocolError
 
 PREVIEW_BYTES = (64 << 10, 256 << 10)
+_SETTLING = "settling seconds"
 STORAGE_EVENTS = frozenset(
     {
         EventCode.STORE_ADDED,
@@ -87,6 +88,16 @@ class Generic:
     async def close(self) -> None:
         self.session.close()
         await self.session.wait_closed()
+
+    def settle_longer(self) -> None:
+        """The camera broke the link again soon after it had seemed ready: its model gets more time from now on."""
+        before = self.settling_seconds
+        self.transactions.memory.note(_SETTLING, f"{min(self.timing.settle, max(1.0, 2 * before)):g}")
+
+    @property
+    def settling_seconds(self) -> float:
+        """How long this model must be left alone after OpenSession, whatever it answers (2000D: 5 s, protocol.md §7.4)."""
+        return float(self.transactions.memory.recall(_SETTLING) or 0)
 
     async def keep_awake(self) -> None:
         """Reset the camera's auto power off; does nothing where there is no way to, or when it was done just before."""
