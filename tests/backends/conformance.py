@@ -7,7 +7,9 @@ the server's own store.
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -190,6 +192,31 @@ class Conformance:
         second.commit(digests_of(content))
         second.close()
         assert area.published() == {"a/x.mp4": content}
+        assert area.partials() == []
+
+    def test_resumes_after_a_kill(self, area: Area, backend: Backend) -> None:
+        """kill -9 in another process, with the upload open."""
+        content = content_of(3 * area.chunk_bytes + 5)
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                doomed = open_backend(area.config(), owner=OWNER).start("x.mp4", len(content), "token1")
+                send(doomed, content, 2)
+                os.write(writing, doomed.token.encode())
+            finally:
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.close(writing)
+        with open(reading) as pipe:
+            token = pipe.read()
+        os.waitpid(child, 0)
+
+        upload = backend.start("x.mp4", len(content), token)
+        assert upload.offset == 2 * area.chunk_bytes
+        send(upload, content)
+        upload.commit(digests_of(content))
+        upload.close()
+        assert area.published() == {"x.mp4": content}
         assert area.partials() == []
 
     def test_resumes_twice(self, area: Area, backend: Backend) -> None:

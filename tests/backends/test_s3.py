@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -168,6 +169,32 @@ def test_a_link_that_stalls_is_given_up(area: SeaweedArea, proxy: ProxyHandle) -
     send(upload, content)
     upload.commit(digests_of(content))
     assert area.published() == {"x.mp4": content}
+    backend.close()
+
+
+@pytest.mark.server
+def test_a_dead_store_costs_all_who_wait_one_timeout(area: SeaweedArea, proxy: ProxyHandle) -> None:
+    backend = open_backend(area.config(connect_timeout_seconds=1, read_timeout_seconds=1), owner="test")
+    backend.find("x.jpg", 1, None)
+    proxy.do(lambda proxy: proxy.stall())
+    faults: list[Fault] = []
+
+    def start(number: int) -> None:
+        try:
+            backend.start(f"{number}.jpg", 1, f"token{number}")
+        except Fault as fault:
+            faults.append(fault)
+
+    threads = [threading.Thread(target=start, args=(number,)) for number in range(8)]
+    begun = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [fault.code for fault in faults] == ["s3.timeout"] * 8
+    assert time.monotonic() - begun < 6  # the probe and its removal, each with the wait for 100-continue
+    proxy.do(lambda proxy: proxy.flow())
+    deliver(backend, "x.jpg", b"1")
     backend.close()
 
 

@@ -106,7 +106,7 @@ class S3Backend:
             return Found(presence=Presence.DIFFERENT)
         if digests is None:
             return Found(presence=Presence.UNDECIDED)
-        receipt = self._prover.recognise(key, head, digests, self._traits(size), self.exclusive)
+        receipt = self._prover.recognise(key, head, digests, lambda: self._traits(size), self.exclusive)
         if receipt is None:
             return Found(presence=Presence.DIFFERENT)
         if self._is_large(size):

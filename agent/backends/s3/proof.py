@@ -13,7 +13,7 @@ multipart upload begins before the digest is known.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -69,11 +69,16 @@ class Prover:
         return self._receipt(key, head, Proof.READBACK, exclusive, f"sha256:{sha256}")
 
     def recognise(
-        self, key: str, head: Head, digests: Digests, traits: Traits, exclusive: Exclusive | None
+        self,
+        key: str,
+        head: Head,
+        digests: Digests,
+        traits: Callable[[], Traits],
+        exclusive: Exclusive | None,
     ) -> Receipt | None:
         """Return a receipt for an object of our size that was found under our key, None if it is another."""
         exclusive = exclusive or Exclusive.CHECKED
-        if traits.computes_crc32c and digests.crc32c and head.crc32c:
+        if digests.crc32c and head.crc32c and traits().computes_crc32c:
             if head.crc32c != digests.crc32c:
                 return None
             if head.is_ours:

@@ -9,6 +9,7 @@ that is not allowed it stays, and the next run finds it and needs not write anot
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -54,27 +55,32 @@ class Prober:
         self._store = store
         self._key = f"{prefix}{RESERVED}probe-{owner}"
         self._lock = threading.Lock()
-        self._put: Traits | None = None
-        self._multipart: Traits | None = None
+        self._traits: dict[str, Traits] = {}
+        self._failure: Fault | None = None
+        self._failed_at = 0.0
 
     def put(self) -> Traits:
-        with self._lock:
-            if self._put is None:
-                self._put = self._probed(self._probe_put)
-            return self._put
+        return self._known("put", self._probe_put)
 
     def multipart(self) -> Traits:
-        with self._lock:
-            if self._multipart is None:
-                self._multipart = self._probed(self._probe_multipart)
-            return self._multipart
+        return self._known("multipart", self._probe_multipart)
 
-    def _probed(self, probe: Callable[[], Traits]) -> Traits:
-        try:
-            return probe()
-        finally:
-            with suppress(Fault):
-                self._store.call("delete_object", Key=self._key)
+    def _known(self, way: str, probe: Callable[[], Traits]) -> Traits:
+        arrived = time.monotonic()
+        with self._lock:
+            if way not in self._traits:
+                # One after the other, each caller would wait for a dead store's timeout once more.
+                if self._failure is not None and self._failed_at > arrived:
+                    raise self._failure
+                try:
+                    self._traits[way] = probe()
+                except Fault as failure:
+                    self._failure, self._failed_at = failure, time.monotonic()
+                    raise
+                finally:
+                    with suppress(Fault):
+                        self._store.call("delete_object", Key=self._key)
+            return self._traits[way]
 
     def _probe_put(self) -> Traits:
         computes = self._refuses(_CHECKSUM_REFUSED, lambda: self._put_probe(ChecksumCRC32C=_WRONG))
