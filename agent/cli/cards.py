@@ -127,7 +127,7 @@ def _file_json(item: Mapping[str, Any], who: Mapping[str, Any], host: str, port:
 # -- get -------------------------------------------------------------------------------------------------
 
 
-class _Target:
+class Target:
     """Where the bytes go: a new file that gets its name at the end, or stdout."""
 
     def __init__(self, out: str | None, *, force: bool, is_thumb: bool):
@@ -229,7 +229,7 @@ class _Target:
 
 async def _get(arguments: argparse.Namespace) -> int:
     address = places.address_of(arguments.address)
-    target = _Target(arguments.out, force=arguments.force, is_thumb=arguments.thumb)
+    target = Target(arguments.out, force=arguments.force, is_thumb=arguments.thumb)
     target.check()
     state_dir = places.installation_folder(arguments)
     moving = Progress()
@@ -264,16 +264,14 @@ async def _get(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _check_size(target: _Target, told: int, listed: int | None) -> None:
+def _check_size(target: Target, told: int, listed: int | None) -> None:
     if target.size_bytes != told or (listed is not None and listed != told):
         raise Stop(
             f"{target.size_bytes} bytes came instead of {told if listed is None else listed}: try again."
         )
 
 
-def _conclude(
-    arguments: argparse.Namespace, target: _Target, item: Mapping[str, Any], seconds: float
-) -> None:
+def _conclude(arguments: argparse.Namespace, target: Target, item: Mapping[str, Any], seconds: float) -> None:
     if arguments.json and target.path is not None:
         emit(
             {

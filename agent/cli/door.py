@@ -51,6 +51,7 @@ FAULTS = {
 MOST_ORDERS = 16
 REQUEST_SECONDS = 10.0
 _LINGER_SECONDS = 2.0
+_RESOLVE_SECONDS = 3.0
 
 
 @asynccontextmanager
@@ -218,7 +219,7 @@ class Door:
     async def _body(self, host: str, port: int) -> Body:
         """Return the camera at this address. Raises Fault ``order.not_ours``, ``order.not_connected``."""
         for camera in self._agent.settings.cameras:
-            if camera.port == port and await places.is_same_host(camera.host, host):
+            if camera.port == port and await is_same_host(camera.host, host):
                 break
         else:
             raise fault(FAULTS, "order.not_ours", f"{host} port {port}")
@@ -259,6 +260,22 @@ async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     async with asyncio.timeout(_LINGER_SECONDS):
         while await reader.read(lines.LINE_BYTES):
             pass
+
+
+async def is_same_host(first: str, second: str) -> bool:
+    """Return whether two names or addresses mean one host, as far as that can be found out quickly."""
+    if first.casefold() == second.casefold():
+        return True
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(_RESOLVE_SECONDS):
+            found = [
+                {entry[4][0] for entry in await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+                for host in (first, second)
+            ]
+    except (OSError, TimeoutError, UnicodeError):
+        return False
+    return bool(found[0] & found[1])
 
 
 def _told(caught: Fault) -> dict[str, dict[str, str]]:

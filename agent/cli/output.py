@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 Fields = MutableMapping[str, Any]
 
-_FIRST = ("camera", "destination", "model", "serial", "folder", "size", "key")
+# What a person would read past. JSON lines have everything.
+_USUAL = {"offset": 0, "attempt": 1, "exclusive": "atomic", "is_new": False}
 _LAST = ("code", "hint", "detail", "exception")
-_EVENT_COLUMNS, _NAME_COLUMNS = 12, 14
+_PLAIN = ("camera", "folder", "destination", "key", "size", "proof")
+_EVENT_COLUMNS, _NAME_COLUMNS = 10, 12
 _SIGNS = {"debug": ("·", "dim"), "warning": ("!", "yellow"), "error": ("!", "red"), "critical": ("!", "red")}
 _COLOURS = {"done": "green", "fetched": "cyan", "failed": "red", "waiting": "yellow", "needs you": "red"}
 
@@ -104,9 +106,9 @@ def _as_text(logger: Any, method: str, fields: Fields) -> str:
     if name is not None:
         parts.append(f"{safe(name):<{_NAME_COLUMNS}}")
     if file_id is not None:
-        parts.append(paint(f"#{file_id}", "dim", stream))
+        parts.append(paint(f"#{file_id:<3}", "dim", stream))
     traceback = fields.pop("exception", None)
-    parts += _told(fields, stream)
+    parts += _told(event, fields, stream)
     line = " ".join(parts).rstrip()
     if traceback:
         line += "".join(f"\n    {safe(each)}" for each in str(traceback).splitlines())
@@ -118,22 +120,35 @@ def _time_of_day(stream: TextIO) -> str:
     return datetime.now().strftime("%H:%M:%S" if stream.isatty() else "%Y-%m-%d %H:%M:%S")
 
 
-def _told(fields: Mapping[str, Any], stream: TextIO) -> list[str]:
-    known = [key for key in _FIRST if key in fields]
-    others = [key for key in fields if key not in _FIRST and key not in _LAST]
-    parts = [
-        paint(f"{safe(key)}=", "dim", stream) + _value(key, fields[key])
-        for key in (*known, *others)
-        if fields[key] not in (None, "", [])
+def _told(event: str, fields: Fields, stream: TextIO) -> list[str]:
+    """What everybody knows stands without its name, the rest as name=value, and what to do at the end."""
+    shown = {
+        key: value
+        for key, value in fields.items()
+        if value not in (None, "", []) and value != _USUAL.get(key)
+    }
+    if "key" in shown:
+        shown.pop("location", None)
+    if event == "done":
+        shown.pop("key", None)  # it stands in the line "uploading"
+    place = "/".join(safe(shown[key]) for key in ("camera", "folder") if key in shown)
+    target = f"→ {safe(shown['destination'])}" if "destination" in shown else ""
+    key = safe(shown["key"]) if "key" in shown else ""
+    parts = [place, f"{target}: {key}" if target and key else target or key]
+    parts += [_value(name, shown[name]) for name in ("size", "proof") if name in shown]
+    parts += [
+        paint(f"{safe(name)}=", "dim", stream) + _value(name, value)
+        for name, value in shown.items()
+        if name not in _PLAIN and name not in _LAST
     ]
-    code, hint, detail = (fields.get(key) for key in ("code", "hint", "detail"))
+    code, hint, detail = (shown.get(name) for name in ("code", "hint", "detail"))
     if code:
         parts.append(paint(safe(code), "yellow", stream) + (":" if hint else ""))
     if hint:
         parts.append(safe(hint))
     if detail:
         parts.append(paint(f"({safe(detail)})", "dim", stream))
-    return parts
+    return [part for part in parts if part]
 
 
 def _value(key: str, value: Any) -> str:

@@ -8,10 +8,8 @@ where the rest of the configuration is incomplete: a service's secrets are not i
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import re
-import socket
 import tomllib
 from pathlib import Path
 
@@ -21,7 +19,6 @@ CONFIG_VARIABLE = "HOTSHOE_CONFIG"
 CONFIG_DEFAULT = "hotshoe.toml"
 _STATE_VARIABLE = "HOTSHOE_STATE_DIR"
 _STATE_DEFAULT = "state"
-_RESOLVE_SECONDS = 3.0
 PTP_IP_PORT = 15740
 
 
@@ -75,19 +72,3 @@ def address_of(text: str) -> tuple[str, int]:
             MISUSED,
         )
     return found["v6"] or found["host"], port
-
-
-async def is_same_host(first: str, second: str) -> bool:
-    """Return whether two names or addresses mean one host, as far as that can be found out quickly."""
-    if first.casefold() == second.casefold():
-        return True
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(_RESOLVE_SECONDS):
-            found = [
-                {entry[4][0] for entry in await loop.getaddrinfo(host, PTP_IP_PORT, type=socket.SOCK_STREAM)}
-                for host in (first, second)
-            ]
-    except (OSError, TimeoutError, UnicodeError):
-        return False
-    return bool(found[0] & found[1])

@@ -16,10 +16,11 @@ import msgspec
 from agent.cli import lines, measures, orders, places, words
 from agent.cli.stop import DONE, WRONG, Stop
 from agent.cli.terminal import CAMERA, stage_words
-from agent.cli.text import Table, emit, fold, hint, is_terminal, paint, safe, say
+from agent.cli.text import Table, columns, emit, fold, hint, is_terminal, paint, safe, say
 from agent.ledger import Ledger, LedgerUnusable, Subject
 
 PAGE_FILES = 500
+_FACTS_COLUMN = 32
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -140,13 +141,17 @@ def _say_subjects(
         facts = _facts(connected.get(subject.name, {}))
         if subject.state in ("waiting", "paused") and is_running:
             facts.append(measures.until(subject.next_try_at) or _since(subject))
+        beside = " · ".join(filter(None, facts))
+        fits = len(beside) <= columns() - _FACTS_COLUMN
         cells = (
             (word.mark, colour),
             (subject.name, "bold"),
             (word.word, colour),
-            (" · ".join(filter(None, facts)), ""),
+            (beside if fits else "", ""),
         )
         say("  " + table.line(cells))
+        for line in () if fits else fold(beside, 6):
+            say(line)
         if subject.reason and subject.state != "ready":
             code = f" [{subject.fault_code}]" if subject.fault_code else ""
             for line in fold(safe(subject.reason + code), 6):

@@ -22,7 +22,7 @@ from agent.cli.text import safe
 from agent.progress import Progress, Transfer
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group, RenderableType
 
 REFRESH_SECONDS = 0.25
 LINE_SECONDS = 10.0
@@ -84,8 +84,8 @@ class Gauge:
     def totals(self) -> str:
         progress = self._progress
         parts = [
-            f"{measures.several(progress.fetched_files, 'file')} from camera, {measures.size(progress.fetched_bytes)}",
-            f"{measures.number(progress.delivered_files)} delivered, {measures.size(progress.delivered_bytes)}",
+            f"{measures.number(progress.fetched_files)} from camera {measures.size(progress.fetched_bytes)}",
+            f"{measures.number(progress.delivered_files)} delivered {measures.size(progress.delivered_bytes)}",
         ]
         rates = [
             f"{arrow} {measures.rate(rate)}"
@@ -129,7 +129,8 @@ async def _draw(moving: Progress) -> None:
             await asyncio.sleep(REFRESH_SECONDS)
 
 
-def _table(rows: list[Row], totals: str) -> Table:
+def _table(rows: list[Row], totals: str) -> Group:
+    from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -149,13 +150,12 @@ def _table(rows: list[Row], totals: str) -> Table:
             measures.rate(row.rate),
             "" if row.left_seconds is None else measures.span(row.left_seconds),
         )
-    whole = Table.grid(expand=True)
-    if rows:
-        whole.add_row(bars)
+    whole: list[RenderableType] = [bars] if rows else []
     if len(rows) > MOST_ROWS:
-        whole.add_row(Text(f"and {len(rows) - MOST_ROWS} more", style="dim"))
-    whole.add_row(Text(totals, style="dim"))
-    return whole
+        whole.append(Text(f"and {len(rows) - MOST_ROWS} more", style="dim"))
+    # The last line does not fill the terminal: a ^C behind it must not make one line of it two.
+    whole.append(Text(totals, style="dim", no_wrap=True, overflow="ellipsis"))
+    return Group(*whole)
 
 
 async def _tell(moving: Progress) -> None:

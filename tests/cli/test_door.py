@@ -154,6 +154,13 @@ async def test_an_agent_that_dies_in_the_middle_is_told_of(config: Path) -> None
             await server.wait_closed()
 
 
+async def test_one_host_by_name_and_by_number() -> None:
+    assert await door.is_same_host("LOCALHOST", "localhost")
+    assert await door.is_same_host("localhost", "127.0.0.1")
+    assert not await door.is_same_host("127.0.0.2", "127.0.0.1")
+    assert not await door.is_same_host("no-such-host.invalid", "127.0.0.1")
+
+
 # -- the orders ------------------------------------------------------------------------------------------
 
 

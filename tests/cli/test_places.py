@@ -32,13 +32,6 @@ def test_what_is_no_address(text: str) -> None:
         places.address_of(text)
 
 
-async def test_one_host_by_name_and_by_number() -> None:
-    assert await places.is_same_host("LOCALHOST", "localhost")
-    assert await places.is_same_host("localhost", "127.0.0.1")
-    assert not await places.is_same_host("127.0.0.2", "127.0.0.1")
-    assert not await places.is_same_host("no-such-host.invalid", "127.0.0.1")
-
-
 @pytest.mark.parametrize(
     "line", ["", 'state_dir = "elsewhere"', 'state_dir = "/var/lib/hotshoe"', 'state_dir = "~/x"']
 )
