@@ -65,7 +65,7 @@ class Deliveries:
         marks = ", ".join("?" * len(fetching)) or "NULL"
         async with self._store.transaction(wakes=False):  # a vain look must not wake the looker
             rows = await self._store.all(
-                "UPDATE delivery SET state = 'uploading', started_at = coalesce(started_at, ?), tries = tries + 1,"
+                "UPDATE delivery SET state = 'uploading', has_partial = 1, started_at = coalesce(started_at, ?), tries = tries + 1,"
                 " waiting_for = NULL, next_try_at = NULL WHERE id = (SELECT d.id FROM delivery d JOIN file f ON f.id = d.file_id"
                 f" WHERE d.state = 'queued' AND d.destination = ? AND (f.state = 'fetched' OR (f.state = 'fetching' AND f.id IN ({marks})))"
                 " AND (d.next_try_at IS NULL OR d.next_try_at <= ?) AND (d.shared_with IS NULL OR (f.state = 'fetched' AND EXISTS"
@@ -91,6 +91,19 @@ class Deliveries:
             sha256=sha256,
             crc32c=crc32c,
         )
+
+    async def leftovers(self, destination: str, limit: int = 20) -> list[tuple[int, str, str]]:
+        """Skipped deliveries of which a partial may lie at the destination: (id, key, token)."""
+        rows = await self._store.all(
+            "SELECT id, key, token FROM delivery WHERE destination = ? AND state = 'skipped' AND has_partial = 1 LIMIT ?",
+            *(destination, limit),
+        )
+        return [(row["id"], row["key"], row["token"]) for row in rows]
+
+    @shielded
+    async def note_swept(self, delivery_id: int) -> None:
+        async with self._store.transaction(wakes=False):
+            await self._store.do("UPDATE delivery SET has_partial = 0 WHERE id = ?", delivery_id)
 
     @shielded
     async def save_token(self, delivery_id: int, token: str, generation: int) -> None:
@@ -132,7 +145,7 @@ class Deliveries:
         """Step 6: proven at the destination; durable when this returns. False: it was skipped meanwhile."""
         async with self._store.transaction(durable=True):
             rows = await self._store.all(
-                "UPDATE delivery SET state = 'done', done_at = ?, proof = ?, exclusive = ?, checksum = ?, location = ?, version = ?,"
+                "UPDATE delivery SET state = 'done', has_partial = 0, done_at = ?, proof = ?, exclusive = ?, checksum = ?, location = ?, version = ?,"
                 " waiting_for = NULL, next_try_at = NULL, fault_code = NULL, fault_detail = '' WHERE id = ? AND state IN"
                 " ('queued', 'uploading') RETURNING id",
                 *(

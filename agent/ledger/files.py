@@ -286,7 +286,7 @@ class Files:
     async def sacrificeable(self, unreachable: Sequence[str], serial: str, limit: int = 20) -> list[Row]:
         """This camera's fetched files that are verified somewhere, oldest first; none if any file's missing proof does
         not wait on one of the `unreachable` destinations."""
-        marks = ", ".join("?" * len(unreachable)) or "NULL"
+        marks = ", ".join("?" * len(unreachable))  # NOT IN () is true, NOT IN (NULL) is not
         blocked = await self._store.all(
             "SELECT 1 FROM file f JOIN delivery d ON d.file_id = f.id WHERE f.state = 'fetched'"
             f" AND d.state IN ('queued', 'uploading', 'failed') AND d.destination NOT IN ({marks}) LIMIT 1",
