@@ -139,6 +139,7 @@ CREATE TABLE delivery (
     waiting_for  TEXT,
     token        TEXT NOT NULL,            -- what the backend needs to find its partial again
     generation   INTEGER NOT NULL DEFAULT 0,  -- the fetch that the partial was made from
+    has_partial  INTEGER NOT NULL DEFAULT 0,  -- something may lie at the destination under the token
     tries        INTEGER NOT NULL DEFAULT 0,
     next_try_at  TEXT,
     fault_code   TEXT,
@@ -162,6 +163,7 @@ CREATE TABLE delivery (
 -- Some stores know no upper and lower case; a suffix too many does no harm, a missing one would.
 CREATE UNIQUE INDEX delivery_key ON delivery (destination, key COLLATE NOCASE) WHERE shared_with IS NULL;
 CREATE INDEX delivery_next ON delivery (destination, rank, captured DESC, id DESC) WHERE state = 'queued';
+CREATE INDEX delivery_leftover ON delivery (destination) WHERE state = 'skipped' AND has_partial = 1;
 CREATE INDEX delivery_state ON delivery (state, id);
 CREATE INDEX delivery_seq ON delivery (seq);
 

@@ -96,6 +96,7 @@ class Uploader:
                 seen, now = self._ledger.changes, time.monotonic()
                 self._alarms = [alarm for alarm in self._alarms if alarm > now]
                 if not await self._start_what_fits():
+                    await self._sweep()
                     await self._wait(seen)
         finally:
             with suppress(TimeoutError):
@@ -128,6 +129,18 @@ class Uploader:
             return len(self._jobs) < self.workers
         others = sum(not (each.tasks or each.paused) for each in self.targets.values())
         return len(self._jobs) + min(others, self.workers // 2) < self.workers
+
+    async def _sweep(self) -> None:
+        """Remove what skipped deliveries left at the destinations that have nothing else to do."""
+        for target in list(self.targets.values()):
+            if target.tasks or target.room <= 0:
+                continue
+            try:
+                for delivery_id, key, token in await self._ledger.deliveries.leftovers(target.name):
+                    await call(target.backend.drop, key, token)
+                    await self._ledger.deliveries.note_swept(delivery_id)
+            except Fault as caught:  # the next sweep meets it again; nobody waits for it
+                log.info("partials are left", destination=target.name, code=caught.code, detail=caught.detail)
 
     def _ended(self, target: Target, task: asyncio.Task[None]) -> None:
         target.tasks.discard(task)
