@@ -70,8 +70,8 @@ def held(folder: Path) -> Counter[str]:
 async def no_partials(folder: Path) -> None:
     """What was begun and given up is swept away."""
     async with asyncio.timeout(5):
-        while list((folder / "photos").rglob(".hotshoe-*.part")):
-            await asyncio.sleep(0.02)
+        while list((folder / "photos").rglob(".hotshoe-*.part")):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)  # a folder has no event to wait for
 
 
 async def until(agent: Agent, row: Row, camera: SimCamera, folder: Path, ever: set[str]) -> None:
