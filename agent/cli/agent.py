@@ -24,8 +24,6 @@ from agent.uploader import Target, Uploader
 
 log = structlog.get_logger("agent")
 
-INITIATOR_NAME = "hotshoe"  # what a camera shows when it asks for the pairing: ASCII, at most 15 characters
-
 
 class Agent:
     """Made by `Agent.open`; `run` serves until cancelled; `close` afterwards."""
@@ -43,7 +41,7 @@ class Agent:
             spool,
             self.progress,
             guid=guid,
-            initiator_name=INITIATOR_NAME,
+            initiator_name=guids.INITIATOR_NAME,
             routes=settings.routes,
             destinations=settings.destinations,
             algorithms=_algorithms(settings),

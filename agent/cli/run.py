@@ -14,6 +14,7 @@ import structlog
 
 from agent.cli import door, output
 from agent.cli.agent import Agent
+from agent.commands import steering
 from agent.faults import Fault
 from agent.ledger import LedgerLocked, LedgerUnusable, Row
 from agent.settings import Settings, SettingsError, load
@@ -42,7 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
 async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     agent = await Agent.open(settings)
     try:
-        async with door.serve(agent), output.progress(agent.progress, is_json=arguments.json):
+        async with (
+            door.serve(agent, Path(arguments.config)),
+            output.progress(agent.progress, is_json=arguments.json),
+        ):
             return await _serve(agent, arguments)
     finally:
         await agent.close()
@@ -75,14 +79,15 @@ async def _serve(agent: Agent, arguments: argparse.Namespace) -> int:
             await asyncio.wait([serving, *ending])
 
 
-async def reload(agent: Agent, config: Path) -> str:
-    """Read the configuration file again and apply what changed; return in words what came of it."""
+async def reload(agent: Agent, config: Path) -> None:
+    """Take over what changed in the configuration file; the log says what came of it."""
     try:
-        later = await agent.apply(load(config))
+        taken = await steering.reload(agent, config)
     except SettingsError as error:
-        log.error("the configuration is not taken over", problems=str(error))
-        return str(error)
-    return f"applied; after a restart: {', '.join(later)}" if later else "applied"
+        log.error("settings refused", problems=[str(problem) for problem in error.problems])
+    else:
+        if taken.after_restart:
+            log.warning("settings need a restart", settings=taken.after_restart)
 
 
 async def _deliver_all(agent: Agent, patience_seconds: float) -> bool:
