@@ -15,7 +15,7 @@ import functools
 import os
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from importlib import resources
@@ -62,7 +62,7 @@ def as_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def shielded(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Awaitable[T]]:
+def shielded(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Let a method that is one transaction run to its end, whatever happens meanwhile.
 
     It is repeated as long as the disk is full or another program holds the file, also when whoever asked for it
@@ -89,9 +89,20 @@ def shielded(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Awaitab
 
     @functools.wraps(method)
     async def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.shield(asyncio.ensure_future(run_to_end(*args, **kwargs)))
+        writing = asyncio.ensure_future(run_to_end(*args, **kwargs))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            writing.add_done_callback(_tell)
+            raise
 
     return run
+
+
+def _tell(writing: asyncio.Task[Any]) -> None:
+    """Nobody waits for this one any more."""
+    if not writing.cancelled() and (error := writing.exception()):
+        log.warning("not written", error=repr(error))
 
 
 class Store:
@@ -191,10 +202,10 @@ class Store:
 
     async def close(self) -> None:
         async with self._writing:
+            lock_fd, self._lock_fd = self._lock_fd, None
             await self._db.close()
-        if self._lock_fd is not None:
-            os.close(self._lock_fd)
-            self._lock_fd = None
+        if lock_fd is not None:
+            os.close(lock_fd)
 
     async def agent_value(self, key: str) -> str | None:
         rows = await self.all("SELECT value FROM agent WHERE key = ?", key)
@@ -218,9 +229,9 @@ class Store:
     @asynccontextmanager
     async def transaction(self, *, durable: bool = False, wakes: bool = True) -> AsyncIterator[None]:
         """All or nothing; wakes whoever waits for a change. `durable`: survives a power cut when it returns."""
-        if self._lock_fd is None:
-            raise RuntimeError("this ledger was opened to read, or is closed")
         async with self._writing:
+            if self._lock_fd is None:
+                raise RuntimeError("this ledger was opened to read, or is closed")
             if self._is_full is not durable:
                 await (
                     await self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")

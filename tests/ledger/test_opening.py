@@ -6,7 +6,6 @@ import asyncio
 import os
 import sqlite3
 import stat
-import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
@@ -104,15 +103,16 @@ asyncio.run(main())
 
 
 async def test_a_killed_owner_holds_nothing(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", _HOLD, tmp_path], stdout=subprocess.PIPE, stdin=subprocess.PIPE
-    ) as other:
-        assert other.stdout is not None and other.stdout.readline() == b"held\n"
-        with pytest.raises(LedgerLocked):
-            await Ledger.open(tmp_path)
-        other.kill()
-        other.wait(10)
-        await (await Ledger.open(tmp_path)).close()
+    pipe = asyncio.subprocess.PIPE
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _HOLD, tmp_path, stdout=pipe, stdin=pipe
+    )
+    assert other.stdout is not None and await other.stdout.readline() == b"held\n"
+    with pytest.raises(LedgerLocked):
+        await Ledger.open(tmp_path)
+    other.kill()
+    await other.wait()
+    await (await Ledger.open(tmp_path)).close()
 
 
 async def test_reading_beside_the_writer_and_after_it(ledger: Ledger, tmp_path: Path) -> None:
@@ -136,11 +136,11 @@ async def test_no_ledger_to_read(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("opening", [Ledger.open, Ledger.open_to_read])
-async def test_a_damaged_ledger_is_refused_in_words(tmp_path: Path, opening: type[Ledger]) -> None:
+async def test_a_damaged_ledger_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_bytes(b"not a database " * 1000)
-    with pytest.raises(LedgerUnusable, match=r"ledger\.db"):
-        await opening(tmp_path)
+    for opening in (Ledger.open, Ledger.open_to_read):
+        with pytest.raises(LedgerUnusable, match=r"ledger\.db"):
+            await opening(tmp_path)
 
 
 async def test_a_state_folder_that_is_a_file_is_refused_in_words(tmp_path: Path) -> None:

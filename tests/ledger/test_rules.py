@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import permutations
 from pathlib import Path
 
@@ -185,7 +185,7 @@ async def test_a_vain_change_is_none(ledger: Ledger) -> None:
 
 
 async def test_setting_the_same_state_again_writes_nothing(ledger: Ledger, db: sqlite3.Connection) -> None:
-    say: Callable[..., object] = ledger.cameras.set_subject
+    say: Callable[..., Awaitable[bool]] = ledger.cameras.set_subject
     assert await say("camera", "main", "waiting", code="camera.asleep", reason="Wake it.", serial="1")
     (seq,) = db.execute("SELECT seq FROM counter").fetchone()
     assert not await say("camera", "main", "waiting", code="camera.asleep", reason="Wake it.")
