@@ -72,8 +72,11 @@ class Fetcher:
         self._around = around
         self._buffers: list[memoryview] = []
 
-    async def fetch(self, item: Item, owed: Sequence[NewDelivery], overtake: Overtake) -> None:
+    async def fetch(
+        self, item: Item, owed: Sequence[NewDelivery], overtake: Overtake, release: Callable[[], None]
+    ) -> None:
         """Bring the file into the spool. `overtake(rank)` fetches what goes before it, between chunks, and says whether it did.
+        `release` is called when the camera has given all: what follows is the disk's business.
 
         Raises Fault: of item scope, this file waits or fails; else the link or the spool is at fault. The part
         is kept, unless it turned out to be of another file.
@@ -81,7 +84,7 @@ class Fetcher:
         await self._room.make(item.file_id, item.facts.size)
         events = log.bind(file=item.file_id, name=item.facts.name, camera=item.facts.camera)
         try:
-            digests = await self._bring(item, owed, overtake, events)
+            digests = await self._bring(item, owed, overtake, release, events)
         finally:
             self._spool.release(item.file_id)  # a file that waits keeps nothing but what is there of it
         if digests is not None and await self._ledger.files.finish_fetch(
@@ -97,7 +100,12 @@ class Fetcher:
             events.info("not wanted any more")
 
     async def _bring(
-        self, item: Item, owed: Sequence[NewDelivery], overtake: Overtake, events: structlog.BoundLogger
+        self,
+        item: Item,
+        owed: Sequence[NewDelivery],
+        overtake: Overtake,
+        release: Callable[[], None],
+        events: structlog.BoundLogger,
     ) -> dict[str, str] | None:
         """Steps 1 to 3, up to the ledger: return the digests; None if it was skipped or gone since it was queued."""
         size = item.facts.size
@@ -118,8 +126,9 @@ class Fetcher:
             with self._progress.transfer(
                 item.file_id, item.facts.name, "camera", size, writer.offset
             ) as transfer:
-                source = await self._read(source, item, writer, transfer, overtake)
-            await self._check(source, item, writer, events)
+                source, beginning = await self._read(source, item, writer, transfer, overtake)
+            await self._check(source, item, writer, beginning, events)
+            release()
             return await writer.finish()
 
     async def _look_up(self, item: Item, writer: Writer) -> Object:
@@ -132,21 +141,27 @@ class Fetcher:
 
     async def _read(
         self, source: Object, item: Item, writer: Writer, transfer: Transfer, overtake: Overtake
-    ) -> Object:
-        """Read from the writer's offset to the end: one chunk is received while the one before is written."""
+    ) -> tuple[Object, bytes]:
+        """Read from the writer's offset to the end: one chunk is received while the one before is written.
+
+        Returns the object as it was looked up last, and the file's first bytes if they were among what was read.
+        """
         if not self._body.can_resume(source):
             await self._read_whole(source, writer, transfer)
-            return source
+            return source, b""
         buffers = self._buffers or [memoryview(bytearray(CHUNK_BYTES)) for _ in range(2)]
         self._buffers = []  # a file that overtakes this one brings its own
         writing: asyncio.Task[None] | None = None
         offset = writer.offset
+        beginning = b""
         try:
             while offset < item.facts.size:
                 chunk = buffers[0][: min(CHUNK_BYTES, item.facts.size - offset)]
                 received = await self._body.read(source, offset, chunk)
                 if writing:
                     await writing
+                if offset == 0:
+                    beginning = bytes(chunk[: min(received, _HEADER_BYTES)])
                 writing = asyncio.create_task(writer.write(chunk[:received]))
                 offset += received
                 buffers.reverse()
@@ -161,7 +176,7 @@ class Fetcher:
             if writing:
                 await _settled(writing)
         self._buffers = buffers
-        return source
+        return source, beginning
 
     async def _read_whole(self, source: Object, writer: Writer, transfer: Transfer) -> None:
         """For bodies without partial reads: all or nothing, from 0."""
@@ -173,21 +188,28 @@ class Fetcher:
 
         await self._body.stream_whole(source, take)
 
-    async def _check(self, source: Object, item: Item, writer: Writer, events: structlog.BoundLogger) -> None:
+    async def _check(
+        self, source: Object, item: Item, writer: Writer, header: bytes, events: structlog.BoundLogger
+    ) -> None:
         """The handle named this file to the end; and a strange beginning is really what the card holds."""
         await self._look_up(item, writer)
-        header = bytearray(min(_HEADER_BYTES, item.facts.size))
-        with self._spool.follow(item.file_id, item.facts.size) as reader:
-            await reader.read_into(0, memoryview(header))
-        if looks_right(bytes(header), item.facts.kind):
+        if not header:
+            header = await self._beginning(item)
+        if looks_right(header, item.facts.kind):
             return
         if self._body.can_resume(source):
             again = bytearray(len(header))
             received = await self._body.read(source, 0, memoryview(again))
-            if again[:received] != header[:received]:
+            if bytes(again[:received]) != header[:received]:
                 await writer.discard()
                 raise fault(FAULTS, "camera.unsteady", f"{item.facts.folder}/{item.facts.name}")
-        events.warning("odd header", kind=item.facts.kind, header=bytes(header[:8]).hex())
+        events.warning("odd header", kind=item.facts.kind, header=header[:8].hex())
+
+    async def _beginning(self, item: Item) -> bytes:
+        header = bytearray(min(_HEADER_BYTES, item.facts.size))
+        with self._spool.follow(item.file_id, item.facts.size) as reader:
+            await reader.read_into(0, memoryview(header))
+        return bytes(header)
 
 
 def looks_right(header: bytes, kind: Media) -> bool:

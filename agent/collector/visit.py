@@ -8,21 +8,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 import structlog
 
 from agent.camera import Body, Folder, Look, Object
-from agent.collector.fetch import FAULTS, Fetcher
+from agent.collector.fetch import FAULTS
+from agent.collector.fetching import Fetching
 from agent.collector.news import is_old, news
-from agent.collector.queue import RANKS, Item, Queue
+from agent.collector.queue import RANKS, Item
 from agent.collector.room import RoomMaker
 from agent.collector.settling import Settling, Unsettled
 from agent.collector.surroundings import Surroundings
-from agent.faults import Fault, Kind, Scope, backoff_seconds, fault
+from agent.faults import Fault, Scope, fault
 from agent.keys import Facts
-from agent.ledger import CameraRow, NewFile, Row, as_text
+from agent.ledger import CameraRow, NewFile, Row
 from agent.routing import identity_of, kind_of
 from agent.settings import CameraSettings
 
@@ -30,7 +30,6 @@ log = structlog.get_logger("collector")
 
 RECONCILE_SECONDS = 60.0
 FULL_SCAN_SECONDS = 600.0
-_NO_ROOM_SECONDS = 1.0
 
 
 class Visit:
@@ -41,35 +40,31 @@ class Visit:
         self._around = around
         self._ledger = around.ledger
         self._serial = body.identity.serial
-        self._queue = Queue()
         self._unsettled = Settling()
-        self._fetching: dict[int, asyncio.Task[None]] = {}
-        self._given_up: set[int] = set()  # of those
         self._since_scan: set[int] = set()  # seen by looks since the running scan began: not missing from it
         self._taking = asyncio.Lock()
         self._scan_soon = asyncio.Event()
         self._wants_full_scan = False
         self._scans = 0
         self._is_scanning = True
-        self._room = RoomMaker(self._ledger, around.spool, self._serial, self._still_on_card)
-        self._fetcher = Fetcher(body, self._ledger, around.spool, around.progress, self._room, around)
+        room = RoomMaker(self._ledger, around.spool, self._serial, self._still_on_card)
+        self._fetching = Fetching(
+            body, settings.name, around, room, self._taking, lambda: self._request_scan(full=True)
+        )
 
     @property
     def is_idle(self) -> bool:
-        return not (self._is_scanning or len(self._queue) or len(self._unsettled) or self._fetching)
+        return not self._is_scanning and not len(self._unsettled) and self._fetching.is_idle
 
     def hurry(self) -> None:
-        self._queue.hurry()
+        self._fetching.hurry()
         self._request_scan(full=True)
 
     def drop(self, file_ids: Iterable[int]) -> None:
         """These are not wanted any more. What is being fetched of them ends, and what the spool has of it goes."""
-        for file_id in file_ids:
-            self._queue.drop(file_id)
+        for file_id in (given_up := list(file_ids)):
             self._unsettled.drop(file_id)
-            if file_id in self._fetching and file_id not in self._given_up:
-                self._given_up.add(file_id)
-                self._fetching[file_id].cancel()
+        self._fetching.give_up(given_up)
 
     async def run(self, on_scanned: Callable[[], None]) -> None:
         """Serve the body until the link fails (an ExceptionGroup with the Fault) or we are cancelled."""
@@ -77,7 +72,7 @@ class Visit:
             tasks.create_task(self._scan_loop(on_scanned), name="scan")
             tasks.create_task(self._look_loop(), name="look")
             tasks.create_task(self._settle_loop(), name="settle")
-            tasks.create_task(self._fetch_loop(), name="fetch")
+            tasks.create_task(self._fetching.run(tasks), name="fetch")
 
     # -- scanning and looking ----------------------------------------------------------------------------
 
@@ -139,7 +134,7 @@ class Visit:
                 camera=self._settings.name,
                 folders=folders,
                 files=files,
-                wanted=len(self._queue),
+                wanted=self._fetching.waiting,
                 seconds=seconds,
             )
         self._ledger.wake()
@@ -200,7 +195,7 @@ class Visit:
 
     async def _note_gone(self, file_ids: list[int]) -> None:
         for file_id in file_ids:  # first: what is taken from the queue from here on must be on the card
-            self._queue.drop(file_id)
+            self._fetching.forget(file_id)
             self._unsettled.drop(file_id)
         for file_id in await self._ledger.files.mark_gone(file_ids):
             await self._around.spool.forget(file_id)
@@ -270,11 +265,11 @@ class Visit:
 
     def _want(self, file_id: int, seen: Object) -> None:
         """Queue the file if a route asks for it, or a person did."""
-        if seen.size is None or file_id in self._fetching:
+        if seen.size is None:
             return
         facts = self._facts(seen)
         if file_id in self._around.promised or self._around.owed(facts):
-            self._queue.put(Item(file_id, seen, facts))
+            self._fetching.put(Item(file_id, seen, facts))
 
     # -- sizes that are not final ------------------------------------------------------------------------
 
@@ -317,80 +312,6 @@ class Visit:
         self._unsettled.drop(file_id)
         if await self._ledger.files.settle(file_id, final.size or 0, final.captured, self._identity(final)):
             self._want(file_id, final)
-
-    # -- fetching ----------------------------------------------------------------------------------------
-
-    async def _fetch_loop(self) -> None:
-        while True:
-            item = self._queue.take()
-            if item is None:
-                await self._queue.wait()
-                continue
-            await self._fetch(item)
-
-    async def _overtake(self, rank: int) -> bool:
-        """Fetch whatever is wanted sooner than `rank`; say whether there was anything.
-
-        Not if it would have to wait for room: the file that it holds up may have to end first.
-        """
-        did = False
-        while (item := self._queue.take(better_than=rank)) is not None:
-            if not await self._room.is_ready(item.file_id, item.facts.size):
-                self._queue.put_later(item, _NO_ROOM_SECONDS)
-                break
-            await self._fetch(item)
-            did = True
-        return did
-
-    async def _fetch(self, item: Item) -> None:
-        owed = self._around.owed(item.facts)
-        work = asyncio.create_task(self._fetcher.fetch(item, owed, self._overtake), name="fetch one")
-        self._fetching[item.file_id] = work
-        try:
-            await work
-            async with self._taking:  # a comparison that began before the end must still see it in our hands
-                pass
-        except Fault as caught:
-            await self._settle_fault(item, caught)
-        except asyncio.CancelledError:
-            if item.file_id not in self._given_up:
-                self._queue.put(item)  # the file that it overtook was given up, and this one with it
-                raise
-            await self._around.spool.forget(item.file_id)
-            log.info("given up", file=item.file_id, name=item.facts.name, camera=self._settings.name)
-            if (task := asyncio.current_task()) and task.cancelling():  # not only the file, but we too
-                raise
-        except Exception:  # a bug must cost one file its turn, not the camera its visit
-            log.exception("unclassified", file=item.file_id, name=item.facts.name, camera=self._settings.name)
-            await self._settle_fault(item, fault(FAULTS, "camera.file_unclassified"))
-        finally:
-            del self._fetching[item.file_id]
-            self._given_up.discard(item.file_id)
-            self._ledger.wake()
-
-    async def _settle_fault(self, item: Item, caught: Fault) -> None:
-        is_spool = caught.code.startswith("spool.")
-        if caught.scope is Scope.WHOLE and not is_spool:
-            raise caught
-        events = log.bind(
-            file=item.file_id, name=item.facts.name, camera=self._settings.name, code=caught.code
-        )
-        if caught.kind is not Kind.RETRYABLE and caught.scope is Scope.ITEM:
-            await self._ledger.files.hold_file(item.file_id, "person", caught.code, caught.detail, None)
-            events.error("needs you", hint=caught.hint, detail=caught.detail)
-            return
-        tries = item.tries + 1
-        wait = caught.retry_after_seconds or backoff_seconds(tries, cap=120.0)
-        next_try = as_text(datetime.now(UTC) + timedelta(seconds=wait))
-        await self._ledger.files.hold_file(
-            item.file_id, "spool" if is_spool else "camera", caught.code, caught.detail, next_try
-        )
-        events.warning("waiting", hint=caught.hint, next_try_at=next_try, detail=caught.detail)
-        self._queue.put_later(Item(item.file_id, item.object, item.facts, tries), wait)
-        if caught.code == "camera.file_changed":
-            self._request_scan(full=True)
-        if caught.scope is Scope.WHOLE:
-            await asyncio.sleep(min(wait, 30.0))  # the spool is at fault: the next file would meet the same
 
     async def _still_on_card(self, row: Row) -> Object | None:
         """The object that a ledger row describes, if it is on its card now."""
