@@ -372,11 +372,12 @@ async def test_a_read_ends_short_at_the_end_of_the_file_and_nowhere_else(folder:
     await stored(spool, 1, b"0123456789")
     buffer = memoryview(bytearray(4))
     with spool.follow(1, 10) as reader:
-        assert await reader.read_into(6, buffer) == 4
-        assert bytes(buffer) == b"6789"
-        assert await reader.read_into(8, buffer) == 2
-        assert await reader.read_into(10, buffer) == 0
-        assert await reader.read_into(99, buffer) == 0
+        async with asyncio.timeout(10):
+            assert await reader.read_into(6, buffer) == 4
+            assert bytes(buffer) == b"6789"
+            assert await reader.read_into(8, buffer) == 2
+            assert await reader.read_into(10, buffer) == 0
+            assert await reader.read_into(99, buffer) == 0
     with pytest.raises(ValueError, match="closed"):
         await reader.read_into(0, buffer)
     with pytest.raises(ValueError, match="10 bytes"):
@@ -401,7 +402,7 @@ async def test_nobody_waits_for_a_fetch_that_does_not_go_on(folder: Path) -> Non
     with spool.follow(1, 8) as reader:
         buffer = memoryview(bytearray(8))
         with pytest.raises(Suspended):
-            await reader.read_into(0, buffer)
+            await asyncio.wait_for(reader.read_into(0, buffer), 10)
         writer = await begun(spool, 1, 8)
         assert list(spool.growing) == [1]
         await writer.write(memoryview(b"0123"))
@@ -455,7 +456,7 @@ async def test_digests_are_told_when_they_are_announced_and_only_for_the_fetch_o
 async def test_digests_of_a_file_from_an_earlier_run_are_made_again(folder: Path) -> None:
     digests = await stored(await started(folder), 1, b"data")
     spool = await started(folder)
-    assert await spool.fetched(1) == digests
+    assert await asyncio.wait_for(spool.fetched(1), 10) == digests
 
 
 async def test_a_fetch_that_begins_again_tells_every_follower(folder: Path) -> None:
@@ -524,14 +525,18 @@ async def test_forgetting_tells_followers_and_gives_the_space_back(folder: Path)
     async with await begun(spool, 1, 100) as writer:
         await writer.write(memoryview(b"abc"))
     with spool.follow(1, 100) as reader:
-        reading = asyncio.create_task(reader.read_into(0, memoryview(bytearray(10))))
         await spool.forget(1)
         with pytest.raises(Gone):
-            await asyncio.wait_for(reading, 10)
+            await reader.read_into(0, memoryview(bytearray(3)))
     assert os.listdir(folder) == []
     assert (spool.used_bytes, spool.reserved_bytes) == (0, 0)
     await spool.forget(1)
     assert await stored(spool, 1, b"again") == {"sha256": sha256(b"again")}
+    waiting = asyncio.create_task(spool.fetched(1))
+    await asyncio.sleep(0)
+    await spool.forget(1)
+    with pytest.raises(Gone):
+        await asyncio.wait_for(waiting, 10)
 
 
 async def test_a_file_that_is_being_read_is_not_evicted(folder: Path) -> None:
@@ -588,11 +593,12 @@ async def test_recovery_tells_parts_from_finished_files_and_counts_both(folder: 
         await writer.write(memoryview(b"part"))
     (folder / "1.part").write_bytes(b"left over")
     (folder / "notes.txt").write_bytes(b"not ours")
+    (folder / "4.part.bak").write_bytes(b"not ours either")
     (folder / "3").symlink_to("1")
     spool = await started(folder)
     again = await spool.recover()
     assert (again.parts, again.finished) == ({2: 4}, {1: 8})
-    assert sorted(os.listdir(folder)) == ["1", "2.part", "3", "notes.txt"]
+    assert sorted(os.listdir(folder)) == ["1", "2.part", "3", "4.part.bak", "notes.txt"]
     assert (spool.used_bytes, spool.reserved_bytes) == (12, 0)
     with spool.follow(2, 100) as reader:
         assert await reader.read_into(0, memoryview(buffer := bytearray(4))) == 4
@@ -670,6 +676,22 @@ async def test_a_failed_sync_takes_back_what_it_was_to_make_durable(
             await writer.write(memoryview(data)[:9_000])
     assert (folder / "1.part").stat().st_size == 2000
     assert spool.used_bytes == 2000
+    assert await stored_rest(spool, 1, data) == {"sha256": sha256(data)}
+
+
+async def test_a_failed_sync_of_a_resumed_part_leaves_what_a_power_loss_would(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_strides(monkeypatch, 1000)
+    data = content(10_000)
+    spool = await started(folder)
+    async with await begun(spool, 1, len(data)) as writer:
+        await writer.write(memoryview(data)[:3500])
+    with monkeypatch.context() as patch:
+        fail(patch, "fdatasync", errno.EIO)
+        async with await begun(spool, 1, len(data)):
+            pass
+    assert (folder / "1.part").stat().st_size == 2000
     assert await stored_rest(spool, 1, data) == {"sha256": sha256(data)}
 
 

@@ -150,6 +150,7 @@ class Platter:
         self.broken: list[tuple[int, int]] = []
         self._written = 0
         self._is_syncing = False
+        self._life = 0
         self._lock = threading.Lock()
         self._rng = rng
         self._pwrite, self._fdatasync = os.pwrite, os.fdatasync
@@ -170,12 +171,19 @@ class Platter:
 
     def fdatasync(self, descriptor: int) -> None:
         with self._lock:
-            covered, self._is_syncing = self._written, True
+            covered, life, self._is_syncing = self._written, self._life, True
         time.sleep(self._rng.random() * 0.003)  # a slow disk
         self._fdatasync(descriptor)
         with self._lock:
-            self.durable, self._is_syncing = max(self.durable, covered), False
-            self.syncs += 1
+            self._is_syncing = False
+            if life == self._life:
+                self.durable = max(self.durable, covered)
+                self.syncs += 1
+
+    def kill(self) -> None:
+        """A sync that is under way at a kill promises nothing."""
+        with self._lock:
+            self._life += 1
 
 
 async def test_at_every_moment_what_would_be_trusted_is_durable(
@@ -197,11 +205,17 @@ async def test_at_every_moment_what_would_be_trusted_is_durable(
     offset = 0
     async with asyncio.timeout(60):
         while offset < size:
-            async with await spool.writer(1, size) as writer:  # suspended and resumed now and then
-                while writer.offset < size and rng.random() > 0.05:
+            async with await spool.writer(1, size) as writer:  # suspended or killed now and then
+                while writer.offset < size and rng.random() > 0.1:
                     step = rng.choice((10_000, rng.randint(1, 35_000)))
                     await writer.write(memoryview(data)[writer.offset : writer.offset + step])
                 offset = writer.offset
+                if is_killed := rng.random() < 0.7:
+                    platter.kill()
+            if is_killed:
+                spool = await started(folder)
+                await spool.recover()
+                assert spool.reserve(1, size).is_granted
     print("syncs", platter.syncs, "writes during a sync", platter.overlaps)
     assert platter.longest == size
     assert platter.broken == []

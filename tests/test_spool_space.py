@@ -54,13 +54,12 @@ class SpaceMachine(RuleBasedStateMachine):
             return
         verdict = self.spool.reserve(file_id, size)
         others = sum(self.held(other) for other in range(1, 6) if other != file_id)
-        wanted = max(size, self.stored.get(file_id, 0))
         if file_id in self.finished:
             assert verdict.is_granted
-        elif wanted > BUDGET:
-            assert (verdict.room, verdict.missing_bytes) == (Room.TOO_LARGE, wanted - BUDGET)
-        elif others + wanted > BUDGET:
-            assert (verdict.room, verdict.missing_bytes) == (Room.BUDGET_FULL, others + wanted - BUDGET)
+        elif size > BUDGET:
+            assert (verdict.room, verdict.missing_bytes) == (Room.TOO_LARGE, size - BUDGET)
+        elif others + size > BUDGET:
+            assert (verdict.room, verdict.missing_bytes) == (Room.BUDGET_FULL, others + size - BUDGET)
         else:
             assert verdict.is_granted
             self.promised[file_id] = size

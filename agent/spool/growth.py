@@ -48,7 +48,6 @@ class Growth:
 
     def complete(self) -> None:
         self.is_complete = True
-        self._space.promise(self.file_id, 0)
         self.changed.signal()
 
     def announce(self, digests: dict[str, str]) -> None:

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from agent.faults import Fault
-from agent.spool.disk import Threads, open_first, read_full
+from agent.spool.disk import Threads, open_first, read_full, translated
 from agent.spool.growth import Growth
 
 
@@ -55,21 +54,30 @@ class Reader:
         (try again later), Restarted, Gone, Fault. May be cancelled; the buffer is the caller's again when this
         returns or raises.
         """
-        self._require_open()
-        wanted = min(len(buffer), self.size - offset)
-        if wanted <= 0:
-            self.growth.check(self.generation)
-            return 0
-        await self.growth.until(lambda: self.growth.length >= offset + wanted, self.generation)
-        self._require_open()
-        try:
-            await self._threads.run(self._read, offset, buffer[:wanted])
-        except Fault:
-            self.growth.check(self.generation)
-            raise
-        self.growth.check(self.generation)
-        self.growth.last_read = time.time()
+        wanted = max(0, min(len(buffer), self.size - offset))
+        await self.wait_for(offset + wanted if wanted else 0)
+        if wanted:
+            await self._threads.run(self.read_now, offset, buffer[:wanted])
         return wanted
+
+    async def wait_for(self, end: int) -> None:
+        """Return when all bytes before `end` may be read. Raises Suspended, Restarted, Gone."""
+        self._require_open()
+        self.growth.check(self.generation)
+        if end:
+            await self.growth.until(lambda: self.growth.length >= end, self.generation)
+        self._require_open()
+
+    def read_now(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` with bytes that `wait_for` has vouched for. Blocks, in any thread, so that whoever passes the
+        bytes on needs one hop for both. Raises Restarted, Gone, Fault: then what is in the buffer is worth nothing.
+        """
+        try:
+            with translated():
+                self._read(offset, buffer)
+        finally:
+            self.growth.check(self.generation)  # says more than the fault of a file that was taken away
+        self.growth.last_read = time.time()
 
     def _require_open(self) -> None:
         if not self._is_open:

@@ -74,7 +74,6 @@ class Space:
     def judge(self, file_id: int, size: int, *, disk_bytes: int, free_bytes: int) -> Verdict:
         """Say whether `file_id` can hold `size` bytes, given a disk of `disk_bytes` with `free_bytes` left."""
         share = self._shares.get(file_id, _Share())
-        size = max(size, share.stored)
         limit = disk_bytes - self.margin_bytes
         if self.budget_bytes is not None:
             limit = min(limit, self.budget_bytes)
