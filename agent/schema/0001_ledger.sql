@@ -164,6 +164,7 @@ CREATE TABLE delivery (
 CREATE UNIQUE INDEX delivery_key ON delivery (destination, key COLLATE NOCASE) WHERE shared_with IS NULL;
 CREATE INDEX delivery_next ON delivery (destination, rank, captured DESC, id DESC) WHERE state = 'queued';
 CREATE INDEX delivery_leftover ON delivery (destination) WHERE state = 'skipped' AND has_partial = 1;
+CREATE INDEX delivery_twin ON delivery (shared_with) WHERE shared_with IS NOT NULL;
 CREATE INDEX delivery_state ON delivery (state, id);
 CREATE INDEX delivery_seq ON delivery (seq);
 
