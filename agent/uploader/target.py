@@ -33,10 +33,14 @@ class Target:
         self.retry_at = 0.0  # monotonic
         self.started_at = 0.0  # monotonic: when it last got a worker
         self.tasks: set[asyncio.Task[None]] = set()
+        self.sweeping: asyncio.Task[None] | None = None
+        self.is_awaited = False  # a look for a delivery met the sweep
+        self.sweep_at = 0.0  # monotonic: not before
+        self.swept_changes = -1  # of the ledger, when it was swept last
 
     @property
     def room(self) -> int:
         """How many more deliveries may start now; one at a time until it is checked and while it may be down."""
-        if self.paused or time.monotonic() < self.retry_at:
+        if self.paused or self.sweeping or time.monotonic() < self.retry_at:
             return 0
         return (self.workers if self.exclusive and not self.failures else 1) - len(self.tasks)

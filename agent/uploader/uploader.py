@@ -29,6 +29,7 @@ log = structlog.get_logger("uploader")
 _STRENGTH = (Proof.CHECKSUM, Proof.READBACK, Proof.SIZE)
 _RETRY_CAP_SECONDS = 300.0
 _LONGEST_WAIT_SECONDS = 60.0
+_SWEEP_SECONDS = 1.0
 _STOP_SECONDS = 5.0  # for the ledger, when the agent stops: what is not settled then, a restart settles
 
 
@@ -60,6 +61,7 @@ class Uploader:
     async def remove(self, name: str) -> None:
         """Stop delivering to `name`; what is under way keeps its partial and is queued again."""
         target = self.targets.pop(name)
+        await _end(target.sweeping)
         await self._stop(target.tasks, "destination")
         if not target.paused:
             await self._ledger.cameras.set_subject("destination", name, "off", reason="not in the settings")
@@ -69,6 +71,7 @@ class Uploader:
         target = self.targets[name]
         target.paused = True
         await self._ledger.cameras.set_subject("destination", name, "paused", reason=f"paused by {by}", by=by)
+        await _end(target.sweeping)
         await self._stop(target.tasks, "destination")
 
     async def resume(self, name: str) -> None:
@@ -96,18 +99,21 @@ class Uploader:
                 seen, now = self._ledger.changes, time.monotonic()
                 self._alarms = [alarm for alarm in self._alarms if alarm > now]
                 if not await self._start_what_fits():
-                    await self._sweep()
+                    self._sweep_soon()
                     await self._wait(seen)
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_SECONDS):
                     await self._stop(self._jobs, "worker")
+            for target in self.targets.values():
+                await _end(target.sweeping)
 
     async def _start_what_fits(self) -> bool:
         """Give every target that may one more delivery, whoever has the fewest or waited longest first."""
         started = False
         for target in sorted(self.targets.values(), key=lambda each: (len(each.tasks), each.started_at)):
             if target.room <= 0 or not self._has_slot(target):
+                target.is_awaited = target.sweeping is not None
                 continue
             job = await self._ledger.deliveries.claim(target.name, self._spool.growing)
             if job is None:
@@ -130,17 +136,39 @@ class Uploader:
         others = sum(not (each.tasks or each.paused) for each in self.targets.values())
         return len(self._jobs) + min(others, self.workers // 2) < self.workers
 
-    async def _sweep(self) -> None:
-        """Remove what skipped deliveries left at the destinations that have nothing else to do."""
-        for target in list(self.targets.values()):
-            if target.tasks or target.room <= 0:
+    def _sweep_soon(self) -> None:
+        """Sweep the destinations that have nothing else to do, beside the loop: one that hangs holds up no other."""
+        now = time.monotonic()
+        for target in self.targets.values():
+            if target.tasks or target.room <= 0 or target.swept_changes == self._ledger.changes:
                 continue
-            try:
-                for delivery_id, key, token in await self._ledger.deliveries.leftovers(target.name):
+            if now < target.sweep_at:
+                self._alarms.append(target.sweep_at)
+                continue
+            target.sweep_at = now + _SWEEP_SECONDS
+            target.sweeping = asyncio.create_task(self._sweep(target), name=f"sweep {target.name}")
+            target.sweeping.add_done_callback(partial(self._swept, target))
+
+    async def _sweep(self, target: Target) -> None:
+        """Remove what skipped deliveries left at the destination."""
+        try:
+            while found := await self._ledger.deliveries.leftovers(target.name):
+                for delivery_id, key, token in found:
                     await call(target.backend.drop, key, token)
                     await self._ledger.deliveries.note_swept(delivery_id)
-            except Fault as caught:  # the next sweep meets it again; nobody waits for it
-                log.info("partials are left", destination=target.name, code=caught.code, detail=caught.detail)
+        except Fault as caught:  # the next sweep meets it again; nobody waits for it
+            log.info("partials are left", destination=target.name, code=caught.code, detail=caught.detail)
+            if caught.scope is Scope.WHOLE:
+                await self._stop_target(target, caught)
+
+    def _swept(self, target: Target, task: asyncio.Task[None]) -> None:
+        target.sweeping = None
+        if not task.cancelled() and (error := task.exception()):
+            log.error("not swept", destination=target.name, exc_info=error)
+        if target.is_awaited:
+            target.is_awaited = False
+            self._ledger.wake()
+        target.swept_changes = self._ledger.changes
 
     def _ended(self, target: Target, task: asyncio.Task[None]) -> None:
         target.tasks.discard(task)
@@ -291,3 +319,9 @@ class Uploader:
             target.exclusive = check.exclusive
             await self._ledger.cameras.note_check(target.name, target.fingerprint, check.exclusive)
         target.backend.exclusive = target.exclusive
+
+
+async def _end(task: asyncio.Task[None] | None) -> None:
+    if task:
+        task.cancel()
+        await asyncio.wait([task])
