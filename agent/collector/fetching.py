@@ -25,6 +25,7 @@ log = structlog.get_logger("collector")
 _NO_ROOM_SECONDS = 1.0
 _MOST_UNFINISHED = 4  # fetches that the disk is still busy with, the one under way included
 _LONGEST_SPOOL_PAUSE_SECONDS = 30.0
+_LAST_SECONDS = 10.0  # for the disk and the ledger, when the visit ends: a file that is whole is worth it
 
 
 class Fetching:
@@ -164,8 +165,9 @@ class Fetching:
         try:
             await asyncio.wait([work])
         except asyncio.CancelledError:
-            if not released.is_set():
-                work.cancel()
+            if released.is_set():
+                await asyncio.wait([work], timeout=_LAST_SECONDS)
+            work.cancel()
             await asyncio.wait([work])
             raise
 
