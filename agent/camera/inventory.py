@@ -63,6 +63,7 @@ class Inventory:
         self._transactions = transactions
         self._info_operations = info_operations
         self._objects: dict[int, dict[Handle, Object | None]] = {}  # None: a folder, or not ours
+        self._listed: set[int] = set()  # storages that were described as a whole once
         self._places: dict[Handle, str | None] = {}  # DCF folders by handle; None: another place
         self._must_walk: set[int] = set()
         self._given_up: set[Handle] = set()  # unreadable
@@ -73,8 +74,8 @@ class Inventory:
         return self._objects.get(storage, {})
 
     def is_known(self, storage: int) -> bool:
-        """Return whether `storage` was listed before, so that what is new can be told."""
-        return storage in self._objects
+        """Return whether `storage` was described as a whole before, so that what is new can be told."""
+        return storage in self._listed
 
     def folder(self, storage: int, name: str, *, is_complete: bool = True) -> Folder:
         found = (item for item in self.objects(storage).values() if item is not None and item.folder == name)
@@ -97,6 +98,7 @@ class Inventory:
     def forget_storage(self, storage: int) -> None:
         """Forget one card; folders of all, since their handles do not say whose they are."""
         self._objects.pop(storage, None)
+        self._listed.discard(storage)
         self._places.clear()
 
     def retry_unreadable(self) -> None:
@@ -125,6 +127,7 @@ class Inventory:
                 for folder in _in_folders(storage, batch):
                     yield folder
                 batch = []
+        self._listed.add(storage)
         for name in sorted({item.folder for item in self.objects(storage).values() if item is not None}):
             yield self.folder(storage, name, is_complete=not unreadable)
         if unreadable:
@@ -143,6 +146,7 @@ class Inventory:
             if item is not None:
                 difference.added.append(item)
                 difference.folders.add(item.folder)
+        self._listed.add(storage)
         return difference
 
     async def search(self, item: Object) -> Object | None:
@@ -159,12 +163,11 @@ class Inventory:
     # --- asking
 
     async def handles(self, storage: int) -> list[Handle]:
-        """List `storage`, and remember that it was listed. In one round trip, unless the camera wants a walk."""
+        """List `storage`: in one round trip, unless the camera wants a walk."""
         found = None if storage in self._must_walk else await self._children(storage, EVERYTHING)
         if found is None:
             self._must_walk.add(storage)
             found = await self._walk(storage)
-        self._objects.setdefault(storage, {})
         return found
 
     async def children(self, storage: int, parent: int) -> list[Handle]:

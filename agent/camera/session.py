@@ -23,7 +23,7 @@ from agent.camera.patience import patiently
 from agent.camera.timing import Timing
 from agent.camera.wire import Wire
 from agent.faults import Fault, fault
-from agent.ptp.codes import Operation, ResponseCode, name_of
+from agent.ptp.codes import EventCode, Operation, ResponseCode, name_of
 from agent.ptp.connection import Channel, Payload, RemoteProtocolError
 from agent.ptp.datasets import DeviceInfo, device_info
 from agent.ptp.packets import (
@@ -42,6 +42,8 @@ EVENT_BUFFER_BYTES = 8 * 1024
 DATASET_LIMIT_BYTES = 1 << 20
 LAST_TRANSACTION_ID = 0xFFFFFFFE
 EVENTS_KEPT = 256
+NO_HINTS = frozenset({EventCode.DEVICE_PROP_CHANGED, EventCode.CANCEL_TRANSACTION})
+"""Events that say nothing about files; some bodies send the first by the dozen."""
 
 
 MINIMUM_BYTES_PER_SECOND = 8 * 1024
@@ -316,7 +318,8 @@ class Session:
     def _on_event(self, packet: Packet | Payload) -> None:
         if isinstance(packet, Event):
             self.events.append(packet)
-            self.hinted.set()
+            if packet.code not in NO_HINTS:
+                self.hinted.set()
         elif isinstance(packet, ProbeRequest):
             self._event.send(ProbeResponse())
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from agent.camera import connect, is_same_file
+from agent.camera.brands import canon_listing
 from agent.camera.brands.canon import Canon
 from tests.camera.bodies import (
     STEADY,
@@ -255,6 +256,16 @@ async def test_a_card_is_listed_whatever_becomes_of_the_listing(
             assert len(await objects(found)) == 25
 
 
+@pytest.mark.parametrize(("longest", "asked_for"), [(4 + 5 * 56 + 64, 3), (4 + 5 * 56, 4), (4 + 4 * 56, 4)])
+async def test_a_listing_that_may_have_been_cut_off_is_asked_for_again(
+    longest: int, asked_for: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(canon_listing, "WAYS", ((LISTING, longest), (LISTING, 0x200000)))
+    async with SimCamera("eos-60d", "5:1K") as cam, linked(cam) as body:
+        assert len(await objects(body)) == 5
+        assert asked(cam, LISTING) == asked_for
+
+
 async def test_a_refused_listing_is_remembered_for_the_model() -> None:
     memory: dict[str, str] = {}
     async with SimCamera("eos-60d", cards(1, 3)) as cam:
@@ -359,6 +370,16 @@ async def test_news_that_come_while_the_camera_is_busy_with_a_scan_are_told_by_t
         assert [item.name for item in look.added] == names
 
 
+async def test_a_shot_during_the_first_scan_makes_nothing_else_look_new() -> None:
+    async with SimCamera("eos-60d", cards(4, 2)) as cam, linked(cam) as body:
+        cam.shoot("JPG:1K")
+        assert len((await body.look()).added) == 1
+        async for folder in body.scan():
+            assert not any(item.is_just_written for item in folder.objects)
+            cam.shoot("JPG:1K")
+            await body.look()
+
+
 async def test_a_new_folder_is_found_by_its_first_file() -> None:
     async with SimCamera("eos-r7", cards(1, 2)) as cam, linked(cam) as body:
         await objects(body)
@@ -425,6 +446,10 @@ async def test_card_changes_are_told_and_nothing_known_survives_them() -> None:
         assert await body.lookup(item) is None, "the same name and handle, another time and size"
         other = await the_object(body, "IMG_0001.JPG")
         assert other.handle == item.handle and not is_same_file(item, other)
+        cam.trouble.lost_event()
+        cam.shoot("JPG:5000")
+        await body.look()
+        assert not any(found.is_just_written for found in await objects(body)), "it is another card"
         cam.trouble.pull_card()
         assert (await body.look()).storages_changed
         assert await body.storages() == []
@@ -434,6 +459,8 @@ async def test_card_changes_are_told_and_nothing_known_survives_them() -> None:
 async def test_a_missed_event_is_found_by_reconciling() -> None:
     async with SimCamera("eos-60d", cards(3, 2)) as cam, linked(cam) as body:
         await objects(body)
+        cam.shoot("JPG:4000")
+        assert len((await body.look()).added) == 1
         cam.trouble.lost_event()
         [shot] = cam.shoot("JPG:5000")
         assert (await body.look()).added == ()

@@ -13,7 +13,7 @@ from agent.camera.brands.canon import Canon
 from tests.camera.bodies import STEADY, asked, facts, linked, objects, scan, the_object, truth
 from tests.camera.responder import Peer, camera, device_info, ptp_text, scripted
 from tests.simcam import fill
-from tests.simcam.card import Card
+from tests.simcam.card import Card, Synthetic
 from tests.simcam.hooks import Transaction
 from tests.simcam.operations import Answer
 from tests.simcam.simcam import SimCamera
@@ -97,6 +97,18 @@ async def test_a_body_that_does_not_list_flat_is_walked() -> None:
             assert [item.size for item in (await body.look()).added] == [4000]
 
 
+async def test_a_folder_that_only_looks_like_one_of_dcim_is_left_alone() -> None:
+    def put(card: Card) -> None:
+        two_folders(card)
+        elsewhere = card.add_root_folder("PRIVATE", fill.FIRST_SHOT_AT)
+        inside = card._add_folder("100OTHER", elsewhere.handle, 0, fill.FIRST_SHOT_AT)
+        card.add(inside, "IMG_0001.JPG", Synthetic("elsewhere", 3000), fill.FIRST_SHOT_AT)
+
+    async with SimCamera("generic", put) as cam, linked(cam) as body:
+        assert len(cam.files()) == 7
+        assert {item.folder for item in await objects(body)} == {"100CANON", "101CANON"}
+
+
 # --- looking
 
 
@@ -112,6 +124,18 @@ async def test_a_look_compares_the_handles_and_describes_what_is_new() -> None:
         assert asked(cam, INFO) - infos == 2
         assert await body.look() == type(look)()
         assert body.poll_seconds == STEADY.poll_listing
+
+
+async def test_a_look_during_the_first_scan_leaves_the_rest_of_the_card_to_it() -> None:
+    async with SimCamera("generic", "600:1K") as cam, linked(cam) as body:
+        async for folder in body.scan():
+            if not folder.is_complete:
+                [shot] = cam.shoot("JPG:4000")
+                look = await body.look()
+                assert look.added == () and look.is_incomplete
+            assert not any(item.is_just_written for item in folder.objects)
+        assert asked(cam, INFO) < 600 + 10
+        assert [item.name for item in (await body.look()).added] == ["IMG_0601.JPG", shot.names[0]]
 
 
 async def test_deleted_objects_are_told_by_handle_and_folders_are_complete_without_them() -> None:

@@ -558,6 +558,23 @@ async def test_events_right_behind_the_acknowledgement_are_not_lost() -> None:
         await session.wait_closed()
 
 
+async def test_events_about_properties_are_no_hints() -> None:
+    is_told = asyncio.Event()
+
+    async def events(peer: Peer) -> None:
+        await peer.say(event(0x4006, 0xD11B) * 3 + PROBE)
+        assert await peer.packet() == PROBE_ANSWER
+        is_told.set()
+        await peer.gone()
+
+    async def test(session: Session) -> None:
+        async with asyncio.timeout(2):
+            await is_told.wait()
+        assert len(session.events) == 3 and not session.hinted.is_set()
+
+    await with_session(test, Peer.gone, events)
+
+
 async def test_late_answers_to_another_transaction_are_skipped() -> None:
     async def answer(peer: Peer) -> None:
         _, tid, _ = await peer.request()

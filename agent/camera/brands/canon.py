@@ -210,7 +210,7 @@ class Canon(Generic):
                 raise fault(FAULTS, "camera.too_many_objects", f"{len(seen)} on 0x{storage:08x}")
             yield found
         if folders is not None:
-            self._listings.saw(storage, seen)
+            self._listings.saw(storage, seen, is_all=True)
             return
         async for found in super()._scan_storage(storage, known):
             yield found

@@ -47,14 +47,18 @@ class Listings:
     def __init__(self, transactions: Transactions, inventory: Inventory) -> None:
         self._transactions = transactions
         self._inventory = inventory
-        self._seen: dict[int, set[int]] = {}  # handles by storage, once one was listed
+        self._seen: dict[int, set[int]] = {}  # handles by storage
+        self._listed: set[int] = set()  # storages that were listed as a whole once
 
-    def saw(self, storage: int, handles: set[int]) -> None:
-        """Remember that these files are there: what a later listing shows besides was written since."""
+    def saw(self, storage: int, handles: set[int], *, is_all: bool = False) -> None:
+        """Remember that these files are there. Once it was all of them, what a listing shows besides was written since."""
         self._seen.setdefault(storage, set()).update(handles)
+        if is_all:
+            self._listed.add(storage)
 
     def forget_storage(self, storage: int) -> None:
         self._seen.pop(storage, None)
+        self._listed.discard(storage)
 
     async def folders(self, storage: int) -> dict[int, str] | None:
         """List the DCF folders of a card: names by handle."""
@@ -97,8 +101,7 @@ class Listings:
 
     async def _describe(self, record: ObjectRecord, storage: int, folder: str) -> Object | None:
         """Turn an entry into an object; one of an unknown layout costs a round trip, once a session."""
-        seen = self._seen.get(storage)
-        is_new = seen is not None and record.handle not in seen
+        is_new = storage in self._listed and record.handle not in self._seen[storage]
         if record.size is not None and record.name:
             return object_of(record, storage, folder, is_new=is_new)
         known = self._inventory.objects(storage).get(Handle(record.handle))
