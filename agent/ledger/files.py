@@ -302,6 +302,10 @@ class Files:
         )
         return [dict(row) for row in rows]
 
+    async def generation(self, file_id: int) -> int:
+        """How often the fetch of this file has begun at byte 0."""
+        return int((await self._store.one("SELECT generation FROM file WHERE id = ?", file_id))["generation"])
+
     async def file(self, file_id: int) -> Row | None:
         rows = await self._store.all("SELECT * FROM file WHERE id = ?", file_id)
         return dict(rows[0]) if rows else None

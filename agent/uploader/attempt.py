@@ -118,22 +118,28 @@ class Attempt:
         return self._digests
 
     async def _send_with_retries(self) -> Receipt:
+        """Retry with resume. One reader over all tries: a fetch that began again at 0 in between is not missed."""
         retrying = AsyncRetrying(
             stop=stop_after_attempt(3),
             wait=wait_random_exponential(multiplier=0.5, max=5),
             retry=retry_if_exception(lambda error: isinstance(error, Fault) and error.kind is Kind.RETRYABLE),
             reraise=True,
         )
-        async for attempt in retrying:
-            with attempt:
-                return await self._send()
+        with self._spool.follow(self._job.file_id, self._job.size) as reader:
+            async for attempt in retrying:
+                with attempt:
+                    return await self._send(reader)
         raise AssertionError("tenacity ends with a result or an exception")
 
-    async def _send(self) -> Receipt:
+    async def _send(self, reader: Reader) -> Receipt:
         upload = await self._start()
         try:
-            with self._spool.follow(self._job.file_id, self._job.size) as reader:
-                await self._send_bytes(upload, reader)
+            if (
+                upload.offset
+                and await self._ledger.files.generation(self._job.file_id) != self._job.generation
+            ):
+                raise Restarted  # between our claim and our first look at the spool
+            await self._send_bytes(upload, reader)
             return await call(upload.commit, await self._wait_for_digests(reader))
         except Restarted:
             await call(upload.abort)
@@ -167,7 +173,12 @@ class Attempt:
         ) as transfer:
             while upload.offset < size:
                 chunk = buffer[: min(len(buffer), size - upload.offset)]
-                await reader.read_into(upload.offset, chunk)
-                await call(upload.write, chunk)
+                await reader.wait_for(upload.offset + len(chunk))
+                await call(_pass_on, reader, upload, chunk)
                 transfer.advance_to(upload.offset)
                 self._progress.moved()
+
+
+def _pass_on(reader: Reader, upload: Upload, chunk: memoryview) -> None:
+    reader.read_now(upload.offset, chunk)
+    upload.write(chunk)
