@@ -46,7 +46,9 @@ class Fault(Exception):
     page, never for matching.
     """
 
-    def __init__(self, code: str, advice: Advice, detail: str = "", *, retry_after_seconds: float | None = None):
+    def __init__(
+        self, code: str, advice: Advice, detail: str = "", *, retry_after_seconds: float | None = None
+    ):
         super().__init__(f"{code}: {advice.hint}" + (f" ({detail})" if detail else ""))
         self.code = code
         self.kind = advice.kind
@@ -56,7 +58,9 @@ class Fault(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
-def fault(table: Mapping[str, Advice], code: str, detail: str = "", *, retry_after_seconds: float | None = None) -> Fault:
+def fault(
+    table: Mapping[str, Advice], code: str, detail: str = "", *, retry_after_seconds: float | None = None
+) -> Fault:
     """Return the fault that `table` lists under `code`. KeyError for an unlisted code is a bug in the leaf."""
     return Fault(code, table[code], detail, retry_after_seconds=retry_after_seconds)
 

@@ -46,7 +46,9 @@ class Progress:
         self.last_moved = time.monotonic()
 
     @contextmanager
-    def transfer(self, file_id: int, name: str, stage: str, total_bytes: int, done_bytes: int = 0) -> Iterator[Transfer]:
+    def transfer(
+        self, file_id: int, name: str, stage: str, total_bytes: int, done_bytes: int = 0
+    ) -> Iterator[Transfer]:
         transfer = Transfer(file_id, name, stage, total_bytes, done_bytes)
         self.transfers.append(transfer)
         try:
