@@ -24,6 +24,8 @@ from agent.uploader import Target, Uploader
 
 log = structlog.get_logger("agent")
 
+_CANCEL_AGAIN_SECONDS = 1.0
+
 
 class Agent:
     """Made by `Agent.open`; `run` serves until cancelled; `close` afterwards."""
@@ -194,11 +196,12 @@ class Agent:
             self._stopping.set()
 
     async def _stop(self, names: Iterable[str]) -> None:
-        tasks = [task for name in names if (task := self._tasks.pop(name, None))]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        """Cancel until they have ended: a TaskGroup that is just failing swallows a cancellation (Python 3.11)."""
+        tasks = {task for name in names if (task := self._tasks.pop(name, None))}
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_SECONDS)
 
 
 def _algorithms(settings: Settings) -> tuple[str, ...]:
