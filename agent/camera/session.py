@@ -368,7 +368,7 @@ class Session:
 
     async def identify(self) -> None:
         """Read DeviceInfo (again): what a camera can do changes with its mode."""
-        reply = await self.operate(Operation.GET_DEVICE_INFO)
+        reply = await patiently(lambda: self.operate(Operation.GET_DEVICE_INFO), self.timing)
         expect_ok(reply, "GetDeviceInfo")
         try:
             self.info = device_info(reply.data)

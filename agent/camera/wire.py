@@ -89,9 +89,7 @@ class Wire(asyncio.BufferedProtocol):
             self.ended.set_result(None)
         if isinstance(exc, OSError):
             self._lost(os_fault(exc, connecting=not self._is_greeted))
-        elif exc is not None:
-            raise exc
-        else:
+        else:  # an end of ours, of the camera's, or (asyncio has logged it) a bug
             self._lost(self._hang_up())
 
     def _hand_on(self) -> None:

@@ -23,7 +23,7 @@ from tests.camera.bodies import (
     truth,
 )
 from tests.camera.responder import Peer, Script, camera, device_info, scripted
-from tests.simcam import fill
+from tests.simcam import encode, fill
 from tests.simcam.card import Card
 from tests.simcam.simcam import SimCamera
 
@@ -324,6 +324,15 @@ async def test_a_size_beyond_32_bits_comes_from_the_wide_listing_where_there_is_
         assert again is not None and again.size == size
 
 
+async def test_a_size_beyond_32_bits_stays_known_when_only_object_info_can_be_asked() -> None:
+    async with SimCamera("eos-r7", "2:1K,1:6G:MP4") as cam, linked(cam) as body:
+        movie = await the_object(body, "MVI_0003.MP4")
+        cam.trouble.fail_op(LISTING, 0x2002)
+        cam.trouble.fail_op(WIDE_LISTING, 0x2002)
+        again = await body.lookup(movie)
+        assert again is not None and again.size == 6 << 30
+
+
 async def test_names_are_passed_on_as_the_camera_wrote_them() -> None:
     async with SimCamera("eos-60d", "1:1K") as cam, linked(cam) as body:
         cam.trouble.hostile_name("../../x")
@@ -419,6 +428,31 @@ async def test_a_size_that_is_not_final_at_first_may_still_change() -> None:
             item = again
             sizes.append(item.size)
         assert sizes == [3000, 3000, 3000, 5000]
+
+
+async def test_a_change_that_names_no_more_than_a_handle() -> None:
+    """C188: a 1D X Mark II tells so of a new rating or protection (libgphoto2 pull request 261)."""
+    async with SimCamera("eos-60d", cards(1, 2)) as cam, linked(cam) as body:
+        item = await the_object(body, "IMG_0001.JPG")
+        cam.trouble.protect(item.name)
+        cam.camera.tell(encode.u32_record(0xC188, item.handle))
+        [changed] = (await body.look()).changed
+        assert is_same_file(item, changed) and changed.is_protected
+
+
+async def test_what_the_camera_says_of_itself_is_kept() -> None:
+    async with SimCamera("eos-60d", cards(1, 2)) as cam, linked(cam) as body:
+        cam.camera.tell(
+            encode.prop_changed(0xD111, 5),
+            encode.prop_changed(0xD11B, 123),
+            encode.prop_changed(0xD11C, 4),
+            encode.prop_changed(0xD125, b"x"),
+            encode.u32_record(0xC186, 7),
+            encode.u32_record(0xC1F1, 7),
+        )
+        assert (await body.look()).added == ()
+        status = body.status
+        assert (status.battery_percent, status.shots_left, status.saves_to_host) == (25, 123, True)
 
 
 async def test_deleted_files_are_told_by_handle() -> None:

@@ -221,6 +221,18 @@ async def test_offsets_beyond_32_bits_are_read_in_the_form_that_the_body_underst
         assert cam.stats.reads["DCIM/100CANON/MVI_0003.MP4"] < 10_000 + 8 * 100, "tried on a small file"
 
 
+async def test_a_small_file_that_is_gone_is_tried_once_and_then_the_movie_itself() -> None:
+    async with SimCamera("eos-r7", "2:5000,1:5G:MP4") as cam, linked(cam) as body:
+        first, _, movie = await objects(body)
+        cam.trouble.delete(first.name)
+        buffer = memoryview(bytearray(1000))
+        with pytest.raises(Fault) as caught:
+            await body.read(movie, 0, buffer)
+        assert (caught.value.code, caught.value.scope) == ("ptp.invalid_object_handle", Scope.ITEM)
+        assert await body.read(movie, 0, buffer) == 1000
+        assert bytes(buffer) == content(cam, movie.name, 0, 1000)
+
+
 async def test_a_movie_that_no_partial_read_reaches_is_only_to_be_had_as_a_whole() -> None:
     memory: dict[str, str] = {}
     async with SimCamera("eos-r7", "2:5000,1:5G:MP4") as cam:

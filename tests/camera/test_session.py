@@ -136,8 +136,9 @@ async def test_a_camera_that_is_busy_at_first_is_asked_again() -> None:
         for tid in range(3):
             assert await peer.request() == (0x1002, tid, (1,))
             await peer.respond(tid, None, 0x2019 if tid < 2 else 0x2001)
-        await peer.request()
-        await peer.respond(3, device_info())
+        for tid in range(3, 6):
+            assert await peer.request() == (0x1001, tid, ())
+            await peer.respond(tid, *((None, 0x2019) if tid < 5 else (device_info(),)))
         await peer.gone()
 
     async with scripted(command, camera()[1]) as port:

@@ -340,9 +340,7 @@ class Generic:
 
     async def _find(self, item: Object, means_another: bool) -> Object | None:
         if means_another:
-            self.inventory.forget_storage(
-                item.storage
-            )  # handles were given out anew: what is known is worth nothing
+            self.inventory.forget_storage(item.storage)  # handles were given out anew
         return await self.inventory.search(item)
 
 
