@@ -76,14 +76,14 @@ class Canon(Generic):
         await super().begin()
 
     async def _settle(self) -> None:
+        """Fetch events until two answers in a row, a pause apart, are empty: new bodies say "empty" too early (libgphoto2)."""
         quiet = 0
-        began = self._loop.time()
+        give_up_at = self._loop.time() + self.timing.settle
         while True:
             quiet = 0 if await self._take_events() else quiet + 1
-            passed = self._loop.time() - began
-            if (quiet >= QUIET_ANSWERS and passed >= self.settling_seconds) or passed >= self.timing.settle:
+            if quiet == QUIET_ANSWERS or self._loop.time() >= give_up_at:
                 return
-            await asyncio.sleep(self.timing.settle_pause)
+            await asyncio.sleep(self.timing.settle_pause if quiet else self.timing.settle_pause / 5)
 
     async def keep_awake(self) -> None:
         now = self._loop.time()
