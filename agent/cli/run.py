@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 import time
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     agent = await Agent.open(settings)
+    gc.freeze()  # what is loaded now lives as long as we do: no collection need look at it
     try:
         async with (
             door.serve(agent, Path(arguments.config)),

@@ -26,6 +26,7 @@ UPLOADS = (FolderUpload, MultipartUpload, PutUpload)
 POINTS: dict[str, tuple[str, list[tuple[type, str]]]] = {
     "1 before fetching is noted": ("before", [(Files, "begin_fetch")]),
     "1 after fetching is noted": ("after", [(Files, "begin_fetch")]),
+    "2 before a chunk is written": ("before", [(Writer, "write")]),
     "2 after a chunk is written": ("after", [(Writer, "write")]),
     "3 before the rename": ("before", [(Writer, "finish")]),
     "3 between rename and ledger": ("after", [(Writer, "finish")]),

@@ -33,7 +33,9 @@ SHOT = "JPG:1500K+CR3:7M"
 PART_BYTES = 5 << 20
 WORKERS = 4
 FETCH_LOSS_BYTES = (32 << 20) + (1 << 20)
-LIFE_SECONDS = 120  # no agent lives longer here; a bound, not a pace
+NTH = {"2": 6, "4": 3}  # how often a life that finds only its one new shot surely comes by; else twice
+FULL_SERIES, STEP_HITS = 200, 10
+LIFE_SECONDS = 60  # no agent lives longer here; a bound, not a pace
 
 
 class Place(Protocol):
@@ -178,8 +180,11 @@ class Kills:
                 point = points[number // 2 % len(points)] if number % 2 else None
                 self._one_life(config, point)
                 self._look(camera, where)
+                if number % 50 == 49:
+                    print(f"  {number + 1} kills", flush=True)
             self._finish(config)
             self._judge(camera, where)
+        self._count_steps()
         self.report()
 
     def _one_life(self, config: Path, point: str | None) -> None:
@@ -193,7 +198,7 @@ class Kills:
             process.wait()
             self.deaths["at random"] += 1
             return
-        nth = str(self.random.randint(1, 2 if point.startswith(("1", "3", "5", "6", "7")) else 6))
+        nth = str(self.random.randint(1, NTH.get(point[0], 2)))
         process = agent([point, nth, str(marks), *arguments], self.log, module=["tests.system.killable"])
         try:
             process.wait(LIFE_SECONDS)
@@ -246,11 +251,17 @@ class Kills:
                 f"{what}: missing {list((wanted - found).items())[:5]}, too many {list((found - wanted).items())[:5]}"
             )
 
-    def report(self) -> None:
-        by_step = Counter[str]()
+    def _count_steps(self) -> None:
+        """In a full series every numbered step must have been hit ten times."""
+        self.by_step = Counter[str]()
         for point, count in self.deaths.items():
-            by_step[point.split()[0] if point[0].isdigit() else point] += count
-        print(f"  deaths by step: {dict(sorted(by_step.items()))}")
+            self.by_step[point.split()[0] if point[0].isdigit() else point] += count
+        for step in "1234567":
+            if self.kills >= FULL_SERIES and self.by_step[step] < STEP_HITS:
+                self.problems.append(f"step {step} was hit only {self.by_step[step]} times")
+
+    def report(self) -> None:
+        print(f"  deaths by step: {dict(sorted(self.by_step.items()))}")
         for point, count in sorted(self.deaths.items()):
             print(f"    {count:4} {point}")
         sent = "-" if self.store_bytes is None else f"{self.store_bytes / 1e6:.1f} MB"
