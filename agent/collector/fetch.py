@@ -2,7 +2,8 @@
 
 Nothing is trusted over a gap: before a read goes on from an offset, the object is looked up again and must be the
 same file; and once more after the last byte, because handles are reused and cards are swapped. Only then is the
-file finished. PTP has no checksum: what the camera sends twice alike is taken as what is on the card.
+file finished. What came before a broken link could not be looked up any more, so its end is read again and compared.
+PTP has no checksum: what the camera sends twice alike is taken as what is on the card.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ FAULTS = {
 }
 CHUNK_BYTES = 1 << 20
 _HEADER_BYTES = 16
+_END_BYTES = 64 << 10
 
 Overtake = Callable[[int], Awaitable[bool]]
 
@@ -115,7 +117,9 @@ class Fetcher:
             source = item.object
             if writer.offset or item.tries:
                 source = await self._look_up(item, writer)
-            if writer.offset and not self._body.can_resume(source):
+            if writer.offset and not (
+                self._body.can_resume(source) and await self._continues(source, item, writer)
+            ):
                 await writer.discard()
             generation = await self._ledger.files.begin_fetch(
                 item.file_id, source.handle, from_zero=writer.offset == 0, owed=owed
@@ -131,10 +135,14 @@ class Fetcher:
             release()
             return await writer.finish()
 
-    async def _look_up(self, item: Item, writer: Writer) -> Object:
-        """The same file in this session; a part of one that is no longer there is of no use."""
+    async def _look_up(self, item: Item, writer: Writer, read_as: Object | None = None) -> Object:
+        """The same file in this session; a part of one that is no longer there is of no use.
+
+        `read_as`: what was read since the last look was read under this handle, which must have meant the file.
+        """
         fresh = await self._body.lookup(item.object)
-        if fresh is None or fresh.size != item.facts.size:
+        is_there = fresh is not None and fresh.size == item.facts.size
+        if fresh is None or not is_there or (read_as and read_as.handle != fresh.handle):
             await writer.discard()
             raise fault(FAULTS, "camera.file_changed", f"{item.facts.folder}/{item.facts.name}")
         return fresh
@@ -169,7 +177,7 @@ class Fetcher:
                 self._progress.moved()
                 if offset < item.facts.size and await overtake(item.rank):
                     await writing
-                    source = await self._look_up(item, writer)
+                    source = await self._look_up(item, writer, source)
             if writing:
                 await writing
         finally:
@@ -192,9 +200,9 @@ class Fetcher:
         self, source: Object, item: Item, writer: Writer, header: bytes, events: structlog.BoundLogger
     ) -> None:
         """The handle named this file to the end; and a strange beginning is really what the card holds."""
-        await self._look_up(item, writer)
+        await self._look_up(item, writer, source)
         if not header:
-            header = await self._beginning(item)
+            header = await self._stored(item, 0, min(_HEADER_BYTES, item.facts.size))
         if looks_right(header, item.facts.kind):
             return
         if self._body.can_resume(source):
@@ -205,11 +213,19 @@ class Fetcher:
                 raise fault(FAULTS, "camera.unsteady", f"{item.facts.folder}/{item.facts.name}")
         events.warning("odd header", kind=item.facts.kind, header=header[:8].hex())
 
-    async def _beginning(self, item: Item) -> bytes:
-        header = bytearray(min(_HEADER_BYTES, item.facts.size))
+    async def _continues(self, source: Object, item: Item, writer: Writer) -> bool:
+        """Whether the camera sends the end of the part alike once more."""
+        end = bytearray(min(_END_BYTES, writer.offset))
+        begin, received = writer.offset - len(end), 0
+        while received < len(end):
+            received += await self._body.read(source, begin + received, memoryview(end)[received:])
+        return bytes(end) == await self._stored(item, begin, len(end))
+
+    async def _stored(self, item: Item, offset: int, size: int) -> bytes:
+        stored = bytearray(size)
         with self._spool.follow(item.file_id, item.facts.size) as reader:
-            await reader.read_into(0, memoryview(header))
-        return bytes(header)
+            await reader.read_into(offset, memoryview(stored))
+        return bytes(stored)
 
 
 def looks_right(header: bytes, kind: Media) -> bool:
