@@ -10,13 +10,15 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from agent.camera import Handle, Object
+from agent.camera import Body, Handle, Object
 from agent.cli import cards as commands
 from agent.cli.stop import Stop
 from agent.commands import cards
+from agent.faults import Fault
 from tests.cli.conftest import Hotshoe, running, until, write_config
 from tests.simcam import SimCamera
 
@@ -202,11 +204,11 @@ async def test_a_link_that_breaks_leaves_nothing(held: SimCamera, hotshoe: Hotsh
 async def test_a_name_of_the_card_cannot_leave_the_folder(
     cam: SimCamera, hotshoe: Hotshoe, tmp_path: Path
 ) -> None:
-    cam.trouble.hostile_name("..\\..\\x")
-    (tmp_path / "deep").mkdir()
-    said = await hotshoe("get", at(cam), "..\\..\\x", "-o", "deep")
+    cam.trouble.hostile_name("../../x")
+    (tmp_path / "deep" / "deeper").mkdir(parents=True)
+    said = await hotshoe("get", at(cam), "../../x", "-o", "deep/deeper")
     assert said.code == 0, said.err
-    assert len(os.listdir(tmp_path / "deep")) == 1 and not (tmp_path / "x").exists()
+    assert len(os.listdir(tmp_path / "deep" / "deeper")) == 1 and not (tmp_path / "x").exists()
 
 
 async def test_bodies_without_partial_reads(hotshoe: Hotshoe, tmp_path: Path) -> None:
@@ -268,6 +270,29 @@ async def test_two_cards_of_an_eos_body(eos: SimCamera, hotshoe: Hotshoe, tmp_pa
     assert several.code == 1 and "00020001/100CANON/IMG_0001.JPG" in several.err
     assert (await hotshoe("get", at(eos), "00020001/100CANON/IMG_0001.JPG", "-o", "x")).code == 0
     assert digest(tmp_path / "x") == eos.contents()["00020001/DCIM/100CANON/IMG_0001.JPG"]
+
+
+class OtherFile:
+    """A body whose card was changed while a file was read: the handle means another one in the end."""
+
+    def can_resume(self, item: Object) -> bool:
+        return True
+
+    async def read(self, item: Object, offset: int, buffer: memoryview) -> int:
+        return len(buffer)
+
+    async def lookup(self, item: Object) -> Object | None:
+        return None
+
+
+async def test_bytes_of_another_file_are_never_taken_for_this_one() -> None:
+    item = Object(Handle(1), 0x10001, "100CANON", "IMG_0001.JPG", 3_000_000, "", 0x3801, 1)
+
+    async def take(view: memoryview) -> None:
+        assert len(view) <= 1 << 20
+
+    with pytest.raises(Fault, match=r"card\.file_changed"):
+        await cards.read(cast(Body, OtherFile()), item, take)
 
 
 # -- names -----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,9 @@ async def test_what_never_answers_does_not_hold_up_the_rest(
     monkeypatch.setattr(doctor, "_probe", stuck)
     monkeypatch.setattr(doctor, "DEADLINE_SECONDS", 0.5)
     config.write_text(config.read_text().replace('"photos"', '"archive-that-hangs"'))
+    began = time.monotonic()
     said = await hotshoe("doctor", "--json")
+    assert time.monotonic() - began < 10
     release.set()
     assert said.code == 1
     assert steps(said, "destination", "archive")["answer"]["ok"] is False

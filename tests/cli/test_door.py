@@ -8,6 +8,7 @@ import socket
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -36,14 +37,14 @@ async def filled(config: Path) -> Path:
     return config
 
 
-async def converse(state_dir: Path, line: bytes) -> dict[str, dict[str, str]]:
+async def converse(state_dir: Path, line: bytes) -> dict[str, Any]:
     reader, writer = await asyncio.open_unix_connection(state_dir / lines.SOCKET)
     writer.write(line)
     writer.write_eof()
     async with asyncio.timeout(20):
         answer = await reader.read()
     writer.close()
-    found: dict[str, dict[str, str]] = msgspec.json.decode(answer)
+    found: dict[str, Any] = msgspec.json.decode(answer)
     return found
 
 
@@ -108,6 +109,13 @@ async def test_what_is_no_order_is_answered_as_such(line: bytes, config: Path, h
         answer = await converse(config.parent / "state", line)
         assert answer["fault"]["code"] == "order.misunderstood"
         assert (await hotshoe("scan")).code == 0
+
+
+async def test_whoever_says_too_much_gets_his_answer_all_the_same(config: Path) -> None:
+    async with running(config):
+        assert await converse(config.parent / "state", b'{"order":"scan"}\n' + b"x" * 4_000_000) == {
+            "result": []
+        }
 
 
 async def test_whoever_says_nothing_is_not_waited_for(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,3 +329,16 @@ async def test_status_of_a_running_agent(config: Path, hotshoe: Hotshoe) -> None
 
 async def _has_targets(agent: Agent, count: int) -> bool:
     return len(agent.uploader.targets) == count
+
+
+async def test_a_route_that_names_the_destination_says_what_files_are_called_there(
+    filled: Path, hotshoe: Hotshoe
+) -> None:
+    filled.write_text(
+        filled.read_text()
+        + '[[routes]]\ndestinations = ["drawer"]\nauto = false\ntemplate = "by-hand/{name}"\n'
+    )
+    async with running(filled) as agent:
+        assert (await hotshoe("send", 1, "--to", "drawer")).code == 0
+        [row] = await agent.ledger.views.files(after_id=0, limit=1)
+        assert [each["key"] for each in row["deliveries"]] == ["by-hand/IMG_0001.JPG"]

@@ -116,13 +116,13 @@ async def test_skip_ends_a_fetch_and_gives_its_space_back(
         assert said.code == 0 and said.out == "2 files given up.\n"
 
         async def is_quiet() -> bool:
-            return agent.is_at_rest and not agent.progress.transfers and agent.spool.used_bytes < 1_000_000
+            is_swept = list(photos(tmp_path / "photos")) == ["IMG_0003.JPG"]
+            return agent.is_at_rest and is_swept and agent.spool.used_bytes < 1_000_000
 
-        await until(agent, is_quiet, seconds=5)  # reading on to the end would take longer
+        await until(agent, is_quiet, seconds=15)  # reading on to the end would take longer
         found = await rows(agent)
         assert {found[name]["state"] for name in movies} == {"skipped"}
         assert [name for name in os.listdir(tmp_path / "state" / "spool") if "part" in name] == []
-        assert list(photos(tmp_path / "photos")) == ["IMG_0003.JPG"]
         assert agent.collectors["main"].body is not None, "the camera stays connected"
 
         # And it can be taken back.
