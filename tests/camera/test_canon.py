@@ -140,6 +140,25 @@ async def test_a_camera_without_a_card_is_ready_after_a_while() -> None:
         assert not look.added and not look.is_incomplete
 
 
+async def test_a_model_that_needs_longer_to_settle_gets_it_from_then_on() -> None:
+    """A 2000D resets early requests although it answers GetEvent (protocol.md §7.4)."""
+    memory: dict[str, str] = {}
+    timing = msgspec.structs.replace(STEADY, settle=1.5)
+    async with SimCamera("eos-60d", "3:1K") as cam:
+        cam.trouble.quiet_after_open(0.8)
+        async with linked(cam, memory=memory, timing=timing) as body:
+            [item, *_] = await objects(body)
+            with pytest.raises(Exception, match=r"camera\.link_lost"):
+                await body.lookup(item)
+            body.settle_longer()
+        async with linked(cam, memory=memory, timing=timing) as body:
+            assert body.settling_seconds == 1.0
+            assert await body.lookup(item) is not None
+            for _ in range(5):
+                body.settle_longer()
+            assert body.settling_seconds == timing.settle, "and never longer than that"
+
+
 async def test_early_object_info_would_reset_a_2000d_and_is_not_asked_for() -> None:
     async with SimCamera("eos-2000d", "20:1K") as cam, linked(cam) as body:
         assert len(await objects(body)) == 20

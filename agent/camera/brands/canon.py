@@ -76,12 +76,15 @@ class Canon(Generic):
         await super().begin()
 
     async def _settle(self) -> None:
-        """Fetch events until two answers in a row, a pause apart, are empty: new bodies say "empty" too early (libgphoto2)."""
+        """Fetch events until two answers in a row, a pause apart, are empty (new bodies say "empty" too early: libgphoto2),
+        and for as long as this model has been found to need.
+        """
         quiet = 0
-        give_up_at = self._loop.time() + self.timing.settle
+        began = self._loop.time()
         while True:
             quiet = 0 if await self._take_events() else quiet + 1
-            if quiet == QUIET_ANSWERS or self._loop.time() >= give_up_at:
+            passed = self._loop.time() - began
+            if (quiet >= QUIET_ANSWERS and passed >= self.settling_seconds) or passed >= self.timing.settle:
                 return
             await asyncio.sleep(self.timing.settle_pause if quiet else self.timing.settle_pause / 5)
 
