@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections.abc import Coroutine, Iterable
 
 import structlog
@@ -69,7 +68,7 @@ class Agent:
             )
             await _agree(ledger, spool, await spool.recover(), _algorithms(settings))
             await ledger.keep_boot_id(boot)
-            _set_budget(settings, spool)
+            spool.set_budget(settings.spool.budget_bytes)
             agent = cls(settings, ledger, spool, guid, await ledger.cameras.model_memory())
             agent.around.promised.update(await ledger.files.promised())
             return agent
@@ -108,14 +107,14 @@ class Agent:
     async def apply(self, new: Settings) -> list[str]:
         """Take over changed settings; return, in words, what needs a restart. What did not change goes on."""
         changes = differences(self.settings, new)
-        later = sorted(changes.others & {"state_dir"})
+        later = sorted(changes.others & {"state_dir", "log"})
         if new.spool_path != self.settings.spool_path:
             later.append("spool.path")
         self.settings = new
         self.around.destinations, self.around.routes = new.destinations, new.routes
         self.around.algorithms = _algorithms(new)
         self.uploader.workers = new.upload.workers
-        _set_budget(new, self.spool)
+        self.spool.set_budget(new.spool.budget_bytes)
         for name in changes.destinations:
             if name in self.uploader.targets:
                 await self.uploader.remove(name)
@@ -126,7 +125,7 @@ class Agent:
             self.collectors.pop(name, None)
             if any(camera.name == name for camera in new.cameras):
                 await self._add_camera(name)
-        if changes.routes or changes.destinations:
+        if changes.routes or changes.destinations or "spool" in changes.others:
             self.look_again()
         log.info(
             "settings applied", cameras=sorted(changes.cameras), destinations=sorted(changes.destinations)
@@ -207,11 +206,6 @@ class Agent:
 def _algorithms(settings: Settings) -> tuple[str, ...]:
     needed = {"sha256"}.union(*(config.wanted_digests for config in settings.destinations.values()))
     return tuple(sorted(needed, reverse=True))
-
-
-def _set_budget(settings: Settings, spool: Spool) -> None:
-    disk = os.statvfs(spool.folder)
-    spool.budget_bytes = settings.spool.budget_bytes(disk.f_bavail * disk.f_frsize + spool.used_bytes)
 
 
 async def _agree(ledger: Ledger, spool: Spool, found: Recovered, algorithms: tuple[str, ...]) -> None:

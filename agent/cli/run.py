@@ -15,6 +15,8 @@ import structlog
 
 from agent.cli import door, output
 from agent.cli.agent import Agent
+from agent.cli.hints import hint_of
+from agent.cli.text import safe
 from agent.commands import steering
 from agent.faults import Fault
 from agent.ledger import LedgerLocked, LedgerUnusable, Row
@@ -118,7 +120,7 @@ async def _explain(agent: Agent, patience_seconds: float) -> None:
     for subject in await agent.ledger.cameras.subjects():
         if subject.state != "ready":
             _tell(
-                f"  {subject.kind} {subject.name} is {subject.state}: {subject.reason} [{subject.fault_code or '-'}]"
+                f"  {subject.kind} {subject.name} is {subject.state}: {safe(subject.reason)} [{subject.fault_code or '-'}]"
             )
     for name, collector in agent.collectors.items():
         if not collector.has_scanned:
@@ -134,7 +136,8 @@ def _line(row: Row) -> str:
     why = f"waits for {row['waiting_for']}" if row["waiting_for"] else row["state"]
     code = f" [{row['fault_code']}]" if row["fault_code"] else ""
     detail = f" {row['fault_detail']}" if row["fault_detail"] else ""
-    return f"{row['folder']}/{row['name']}{where}: {why}{code}{detail}"
+    hint = f"\n    {hint_of(row['fault_code'])}" if row["fault_code"] else ""
+    return safe(f"{row['folder']}/{row['name']}{where}: {why}{code}{detail}") + hint
 
 
 def _megabytes(size: int) -> str:

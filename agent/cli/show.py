@@ -254,10 +254,16 @@ async def _files(state_dir: Path, wanted: str | None, *, is_json: bool) -> int:
 
 async def _page_through(ledger: Ledger, wanted: str | None, *, is_json: bool) -> int:
     state, keeps = words.selector(wanted)
+    subjects = await ledger.cameras.subjects()
+    stopped = {
+        each.name: each.fault_code
+        for each in subjects
+        if each.kind == "destination" and each.state != "ready"
+    }
     table, count, after = Table((-6, 2, 9, 26, -8, 16)), 0, 0
     while page := await ledger.views.files(state=state, after_id=after, limit=PAGE_FILES):
         after = page[-1]["id"]
-        for row in filter(keeps, page):
+        for row in filter(keeps, (words.with_destinations(row, stopped) for row in page)):
             count += 1
             if is_json:
                 emit(words.as_json(row))

@@ -104,10 +104,10 @@ def is_terminal() -> bool:
 
 
 @asynccontextmanager
-async def progress(moving: Progress, *, is_json: bool) -> AsyncIterator[None]:
-    """Show `moving` while the body runs, on stderr."""
-    shows = _draw if is_terminal() and not is_json else _tell
-    showing = asyncio.create_task(shows(moving), name="progress")
+async def progress(moving: Progress, *, is_json: bool, totals: bool = True) -> AsyncIterator[None]:
+    """Show `moving` while the body runs, on stderr; on a terminal with a line of `totals` below the bars."""
+    shows = _draw(moving, totals=totals) if is_terminal() and not is_json else _tell(moving)
+    showing = asyncio.create_task(shows, name="progress")
     try:
         yield
     finally:
@@ -116,7 +116,7 @@ async def progress(moving: Progress, *, is_json: bool) -> AsyncIterator[None]:
             await showing
 
 
-async def _draw(moving: Progress) -> None:
+async def _draw(moving: Progress, *, totals: bool) -> None:
     from rich.console import Console
     from rich.live import Live
 
@@ -125,7 +125,8 @@ async def _draw(moving: Progress) -> None:
     with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
         while True:
             with suppress(OSError):
-                live.update(_table(gauge.read(time.monotonic()), gauge.totals()), refresh=True)
+                rows = gauge.read(time.monotonic())
+                live.update(_table(rows, gauge.totals() if totals else ""), refresh=True)
             await asyncio.sleep(REFRESH_SECONDS)
 
 

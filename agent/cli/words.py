@@ -50,6 +50,21 @@ def is_verified(delivery: Row) -> bool:
     return delivery["state"] == "done" and delivery["proof"] in VERIFYING
 
 
+def with_destinations(row: Row, stopped: Mapping[str, str | None]) -> Row:
+    """Return the row as it is when these destinations (name → fault code) take nothing: what is queued waits for them."""
+    deliveries = [
+        {
+            **each,
+            "waiting_for": "destination",
+            "fault_code": each["fault_code"] or stopped[each["destination"]],
+        }
+        if each["state"] == "queued" and not each["waiting_for"] and each["destination"] in stopped
+        else each
+        for each in row["deliveries"]
+    ]
+    return {**row, "deliveries": deliveries}
+
+
 def word_of(row: Row) -> Word:
     """Return the mark and word for a file as a whole: what a person must do first, then what moves, then the rest."""
     deliveries: Sequence[Row] = row["deliveries"]

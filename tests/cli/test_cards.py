@@ -15,8 +15,8 @@ from typing import cast
 import pytest
 
 from agent.camera import Body, Handle, Object
-from agent.cli import cards as commands
 from agent.cli.stop import Stop
+from agent.cli.target import Target
 from agent.commands import cards
 from agent.faults import Fault
 from tests.cli.conftest import Hotshoe, running, until, write_config
@@ -181,7 +181,7 @@ async def test_an_existing_file_is_left_alone(cam: SimCamera, hotshoe: Hotshoe, 
 
 
 async def test_a_file_that_comes_into_being_meanwhile_is_left_alone(tmp_path: Path) -> None:
-    target = commands.Target("x", force=False, is_thumb=False)
+    target = Target("x", force=False, is_thumb=False)
     target.check()
     target.open("IMG_0001.JPG")
     target.write(memoryview(b"ours"))

@@ -13,7 +13,7 @@ import pytest
 
 from agent.backends.base import Check, Exclusive, Proof
 from agent.camera import Identity
-from agent.cli import doctor, reach
+from agent.cli import checks, doctor, reach
 from agent.commands.cards import Cards
 from tests.cli.conftest import Hotshoe, Said, running, until, write_config
 from tests.simcam import SimCamera
@@ -125,14 +125,14 @@ async def test_what_never_answers_does_not_hold_up_the_rest(
     config: Path, hotshoe: Hotshoe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
-    probe = doctor._probe
+    probe = checks.probe
 
     def stuck(settings: Any, owner: str) -> Check:
         if settings.path.name == "archive-that-hangs":
             release.wait(20)
         return probe(settings, owner)
 
-    monkeypatch.setattr(doctor, "_probe", stuck)
+    monkeypatch.setattr(checks, "probe", stuck)
     monkeypatch.setattr(doctor, "DEADLINE_SECONDS", 0.5)
     config.write_text(config.read_text().replace('"photos"', '"archive-that-hangs"'))
     began = time.monotonic()
@@ -155,5 +155,5 @@ async def test_what_never_answers_does_not_hold_up_the_rest(
     ],
 )
 def test_a_proof_that_would_never_do(proof: Proof, wanted: Proof, ok: bool) -> None:
-    finding = doctor._judge_proof(Check((), Exclusive.ATOMIC, proof), wanted)
+    finding = checks.judge_proof(Check((), Exclusive.ATOMIC, proof), wanted)
     assert finding.ok is ok and bool(finding.hint) is not ok

@@ -72,6 +72,15 @@ def test_a_file_as_a_whole(row: dict[str, Any], word: Word, status: str) -> None
     assert words.status_of(row) == status
 
 
+def test_what_is_queued_for_a_stopped_destination_waits_for_it() -> None:
+    row = file("fetched", delivery("done"), delivery("queued", destination="usb"))
+    assert words.word_of(row) == words.ON_AGENT
+    stopped = words.with_destinations(row, {"usb": "folder.missing"})
+    assert words.word_of(stopped) == words.WAITING
+    assert "plug the drive in" in (words.trouble_of(stopped) or "")
+    assert words.word_of(words.with_destinations(row, {"archive": "x.y"})) == words.ON_AGENT
+
+
 def test_every_state_of_the_ledger_has_a_word() -> None:
     for state in words.FILE_STATES:
         assert words.word_of(file(state))
