@@ -83,7 +83,7 @@ class Fetcher:
         Raises Fault: of item scope, this file waits or fails; else the link or the spool is at fault. The part
         is kept, unless it turned out to be of another file.
         """
-        await self._room.make(item.file_id, item.facts.size)
+        await self._room.make(item.file_id, item.facts.size, lambda: overtake(item.rank))
         events = log.bind(file=item.file_id, name=item.facts.name, camera=item.facts.camera)
         try:
             digests = await self._bring(item, owed, overtake, release, events)

@@ -184,10 +184,11 @@ class Fetching:
             raise caught
         events = log.bind(file=item.file_id, name=item.facts.name, camera=self._camera, code=caught.code)
         if caught.kind is not Kind.RETRYABLE and caught.scope is Scope.ITEM:
-            await self._around.ledger.files.hold_file(
+            is_news = await self._around.ledger.files.hold_file(
                 item.file_id, "person", caught.code, caught.detail, None
             )
-            events.error("needs you", hint=caught.hint, detail=caught.detail)
+            if is_news:  # it is met again whenever the card is read
+                events.error("needs you", hint=caught.hint, detail=caught.detail)
             return
         tries = item.tries + 1
         wait = caught.retry_after_seconds or backoff_seconds(tries, cap=120.0)

@@ -15,6 +15,7 @@ import structlog
 from agent.camera import Object
 from agent.faults import Advice, Fault, Kind, Scope, fault
 from agent.ledger import Ledger, Row
+from agent.spool import FAULTS as SPOOL_FAULTS
 from agent.spool import Room, Spool, Verdict
 
 log = structlog.get_logger("collector")
@@ -29,10 +30,16 @@ FAULTS = {
         Kind.RETRYABLE,
         "The spool is full of files that are not delivered yet: fetching goes on when a destination takes them.",
     ),
+    "spool.full": SPOOL_FAULTS["spool.full"],
 }
 _LOOK_AGAIN_SECONDS = 10.0
 
 StillOnCard = Callable[[Row], Awaitable[Object | None]]
+LetPass = Callable[[], Awaitable[bool]]
+
+
+async def _nobody() -> bool:
+    return False
 
 
 class RoomMaker:
@@ -42,12 +49,12 @@ class RoomMaker:
         self._serial = serial
         self._still_on_card = still_on_card
 
-    async def make(self, file_id: int, size: int) -> None:
+    async def make(self, file_id: int, size: int, let_pass: LetPass = _nobody) -> None:
         """Return when space for the whole file is reserved; wait as long as it takes.
 
-        Raises Fault ``spool.larger_than_budget`` for a file that can never fit.
+        `let_pass` serves whoever goes first and needs no wait, and says whether there was anybody. Raises Fault ``spool.larger_than_budget`` for a file that can never fit.
         """
-        is_told = False
+        told: Room | None = None
         while True:
             changes, freed = self._ledger.changes, self._spool.space_changed.count
             verdict = await self._reserve(file_id, size)
@@ -55,11 +62,11 @@ class RoomMaker:
                 return
             if verdict.room is Room.TOO_LARGE:
                 raise fault(FAULTS, "spool.larger_than_budget", f"{verdict.missing_bytes} bytes too large")
-            if not is_told:
-                await self._say_why(file_id, verdict.missing_bytes)
-                is_told = True
-                changes = self._ledger.changes
-            await self._wait(freed, changes)
+            if verdict.room is not told:
+                told = verdict.room
+                await self._say_why(file_id, verdict)
+            elif not await let_pass():
+                await self._wait(freed, changes)
 
     async def is_ready(self, file_id: int, size: int) -> bool:
         """Whether `make` would not wait. If so, the space is reserved."""
@@ -114,8 +121,9 @@ class RoomMaker:
         except KeyError:
             return 0.0
 
-    async def _say_why(self, file_id: int, missing_bytes: int) -> None:
-        waiting = fault(FAULTS, "spool.no_room", f"{missing_bytes} bytes are missing")
+    async def _say_why(self, file_id: int, verdict: Verdict) -> None:
+        code = "spool.full" if verdict.room is Room.DISK_FULL else "spool.no_room"
+        waiting = fault(FAULTS, code, f"{verdict.missing_bytes} bytes are missing")
         await self._ledger.files.hold_file(file_id, "spool", waiting.code, waiting.detail, None)
         log.warning("waiting", file=file_id, waiting_for="spool", code=waiting.code, hint=waiting.hint)
 

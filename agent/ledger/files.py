@@ -224,13 +224,16 @@ class Files:
     @shielded
     async def hold_file(
         self, file_id: int, waiting_for: str, code: str, detail: str, next_try_at: str | None
-    ) -> None:
-        """The file waits, and why."""
+    ) -> bool:
+        """The file waits, and why. Returns whether that is news; writes nothing if it is not."""
+        why = (waiting_for, code, detail, next_try_at)
         async with self._store.transaction():
-            await self._store.do(
-                "UPDATE file SET waiting_for = ?, fault_code = ?, fault_detail = ?, next_try_at = ? WHERE id = ?",
-                *(waiting_for, code, detail, next_try_at, file_id),
+            rows = await self._store.all(
+                "UPDATE file SET waiting_for = ?, fault_code = ?, fault_detail = ?, next_try_at = ? WHERE id = ?"
+                " AND (waiting_for, fault_code, fault_detail, next_try_at) IS NOT (?, ?, ?, ?) RETURNING id",
+                *(*why, file_id, *why),
             )
+        return bool(rows)
 
     @shielded
     async def fetch_again(self, file_ids: Sequence[int]) -> None:

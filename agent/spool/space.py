@@ -71,18 +71,18 @@ class Space:
         self.freed = Change()
         self._shares: dict[int, _Share] = {}
 
-    def judge(self, file_id: int, size: int, *, disk_bytes: int, free_bytes: int) -> Verdict:
-        """Say whether `file_id` can hold `size` bytes, given a disk of `disk_bytes` with `free_bytes` left."""
+    def judge(self, file_id: int, size: int, *, limit_bytes: int, free_bytes: int) -> Verdict:
+        """Say whether `file_id` can hold `size` bytes, given a disk with `free_bytes` left. `limit_bytes`: what the
+        budget would be, and the disk could hold, were there nothing else on it."""
         share = self._shares.get(file_id, _Share())
-        limit = disk_bytes - self.margin_bytes
-        if self.budget_bytes is not None:
-            limit = min(limit, self.budget_bytes)
-        if size > limit:
-            return self._refuse(Room.TOO_LARGE, size - limit)
+        if size > limit_bytes:
+            return self._refuse(Room.TOO_LARGE, size - limit_bytes)
         if self.budget_bytes is not None:
             others = self.used_bytes + self.reserved_bytes - share.held
             if others + size > self.budget_bytes:
-                return self._refuse(Room.BUDGET_FULL, others + size - self.budget_bytes)
+                is_shrunk = size > self.budget_bytes  # a share of a disk that others have filled
+                room = Room.DISK_FULL if is_shrunk else Room.BUDGET_FULL
+                return self._refuse(room, others + size - self.budget_bytes)
         promised_to_others = self.reserved_bytes - (share.held - share.stored)
         needed = size - share.stored + promised_to_others + self.margin_bytes
         if needed > free_bytes:

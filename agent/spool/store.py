@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from agent.spool.writer import Writer
 
 _NAME = re.compile(r"([0-9]{1,19})(\.part)?", re.ASCII)
 _REHASH_BUFFER_BYTES = 1 << 20
+
+Budget = Callable[[int], int]
+"""What the spool may hold, in bytes, given how much of its disk is free or its own."""
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -46,6 +50,7 @@ class Spool:
         self.folder = folder
         self._is_power_loss = boot_id != last_boot_id
         self._space = Space(budget_bytes, margin_bytes)
+        self._budget: Budget | None = None
         self._growths: dict[int, Growth] = {}
         self._threads = Threads()
 
@@ -108,8 +113,19 @@ class Spool:
 
     @budget_bytes.setter
     def budget_bytes(self, value: int | None) -> None:
+        self._budget = None
         self._space.budget_bytes = value
         self._space.freed.signal()
+
+    def set_budget(self, budget: Budget) -> None:
+        """Let the budget follow the disk. Raises Fault."""
+        with translated():
+            disk = os.statvfs(self.folder)
+        self.budget_bytes = budget(self._available(disk))
+        self._budget = budget
+
+    def _available(self, disk: os.statvfs_result) -> int:
+        return disk.f_bavail * disk.f_frsize + self._space.used_bytes
 
     @property
     def space_changed(self) -> Change:
@@ -125,11 +141,14 @@ class Spool:
             return Verdict(Room.GRANTED, seen=self._space.freed.count)
         with translated():
             disk = os.statvfs(self.folder)
+        limit = (disk_bytes := disk.f_blocks * disk.f_frsize) - self._space.margin_bytes
+        if self._budget is not None:
+            self._space.budget_bytes = self._budget(self._available(disk))
+            limit = min(limit, self._budget(disk_bytes))
+        elif self.budget_bytes is not None:
+            limit = min(limit, self.budget_bytes)
         verdict = self._space.judge(
-            file_id,
-            size,
-            disk_bytes=disk.f_blocks * disk.f_frsize,
-            free_bytes=disk.f_bavail * disk.f_frsize,
+            file_id, size, limit_bytes=limit, free_bytes=disk.f_bavail * disk.f_frsize
         )
         if verdict.is_granted:
             self._space.promise(file_id, size)

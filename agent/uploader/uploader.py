@@ -140,7 +140,9 @@ class Uploader:
         """Sweep the destinations that have nothing else to do, beside the loop: one that hangs holds up no other."""
         now = time.monotonic()
         for target in self.targets.values():
-            if target.tasks or target.room <= 0 or target.swept_changes == self._ledger.changes:
+            if target.tasks or target.room <= 0:
+                continue
+            if not target.failures and target.swept_changes == self._ledger.changes:
                 continue
             if now < target.sweep_at:
                 self._alarms.append(target.sweep_at)
@@ -150,8 +152,11 @@ class Uploader:
             target.sweeping.add_done_callback(partial(self._swept, target))
 
     async def _sweep(self, target: Target) -> None:
-        """Remove what skipped deliveries left at the destination."""
+        """Find out whether a destination is back that no file in the spool can ask, and remove what skipped deliveries
+        left there."""
         try:
+            if target.failures:
+                await self._ask(target)
             while found := await self._ledger.deliveries.leftovers(target.name):
                 for delivery_id, key, token in found:
                     await call(target.backend.drop, key, token)
@@ -319,6 +324,14 @@ class Uploader:
             target.exclusive = check.exclusive
             await self._ledger.cameras.note_check(target.name, target.fingerprint, check.exclusive)
         target.backend.exclusive = target.exclusive
+
+    async def _ask(self, target: Target) -> None:
+        """What waits for it may be evicted, and is fetched again only for a destination that works."""
+        check = await call(target.backend.check)
+        if check.fault is not None:
+            await self._stop_target(target, check.fault)
+        else:
+            await self._recover(target)
 
 
 async def _end(task: asyncio.Task[None] | None) -> None:

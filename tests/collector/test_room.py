@@ -79,14 +79,16 @@ class Full:
             await self.room.make(file_id, size)
         return file_id
 
-    async def waits(self, size: int, name: str = "new.JPG") -> tuple[asyncio.Task[None], int]:
+    async def waits(
+        self, size: int, name: str = "new.JPG", code: str = "spool.no_room"
+    ) -> tuple[asyncio.Task[None], int]:
         """Must wait, and say why."""
         file_id = await self.new(name)
         task = asyncio.create_task(self.room.make(file_id, size))
 
         async def told() -> bool:
             row = await self.ledger.files.file(file_id)
-            return row is not None and row["fault_code"] == "spool.no_room"
+            return row is not None and row["fault_code"] == code
 
         await self.bench.until(told)
         assert not task.done()
@@ -326,6 +328,6 @@ async def test_a_full_disk_is_a_wait(full: Full, monkeypatch: pytest.MonkeyPatch
     disk = SimpleNamespace(f_frsize=1, f_blocks=1 << 30, f_bavail=100)
     monkeypatch.setattr(os, "statvfs", lambda path: disk)
     monkeypatch.setattr(room, "_LOOK_AGAIN_SECONDS", 0.01)
-    task, _ = await full.waits(500)
+    task, _ = await full.waits(500, code="spool.full")
     disk.f_bavail = 1000
     await full.goes_on(task)
