@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
 from agent.camera import Body, Folder, Object, Timing, connect
 from tests.camera.responder import QUICK
-from tests.simcam.card import Item
+from tests.simcam import fill
+from tests.simcam.card import Card, Item
 from tests.simcam.simcam import SimCamera
 
 GUID = bytes.fromhex("00112233445566778899aabbccddeeff")
@@ -74,3 +75,13 @@ def truth(item: Item) -> tuple[int, str, str, int | None, str, int]:
 def asked(cam: SimCamera, operation: int) -> int:
     """How often the camera was asked for an operation."""
     return cam.stats.operations[f"{operation:#06x}"]
+
+
+def cards(folders: int, per_folder: int) -> Callable[[Card], None]:
+    """A card with so many folders of so many shots, each a JPEG and a CR2."""
+
+    def put(card: Card) -> None:
+        batch = fill.Batch(folders * per_folder, (("JPG", 300_000), ("CR2", 900_000)))
+        fill.by_formula(card, [batch], per_folder=per_folder)
+
+    return put
