@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.simcam.simcam import SimCamera
-from tests.system.kills import FETCH_LOSS_BYTES, Place, S3Place, agent, configuration, place
+from tests.system.kills import FETCH_LOSS_BYTES, WORKERS, Place, S3Place, agent, configuration, place
 
 CARD = "120:700K:JPG,12:2M+9M:JPG+CR3,3:40M:MP4"
 OUTAGES_PER_CUT = 10  # one outage of the store for so many cuts of the link
@@ -23,6 +23,7 @@ class Cuts:
         self.kind, self.cuts, self.seed, self.folder = kind, cuts, seed, folder
         self.random = random.Random(seed)
         self.problems: list[str] = []
+        self.outages = 0
         self.log = folder / "agent.log"
 
     def run(self) -> None:
@@ -50,6 +51,7 @@ class Cuts:
             )
             if number % OUTAGES_PER_CUT == 5 and isinstance(where, S3Place):
                 where.restart()
+                self.outages += 1
             if number % 3 == 0:
                 camera.shoot("JPG:1500K")
             while camera.stats.troubles["cut_after"] == before and poll() is None:
@@ -64,10 +66,14 @@ class Cuts:
         found = Counter(where.digest(key) for key in held)
         if Counter(card.values()) != found:
             self.problems.append(f"content: {len(card)} files on the card, {len(held)} at the destination")
-        if where.publishes() != Counter(dict.fromkeys(held, 1)):
-            self.problems.append(
-                f"publishes: {(where.publishes() - Counter(dict.fromkeys(held, 1))).most_common(5)}"
-            )
+        doubled = {key: times for key, times in where.publishes().items() if times > 1}
+        unknown = where.publishes().keys() - held.keys()
+        if doubled or unknown:
+            self.problems.append(f"published more than once {doubled}, or not there {unknown}")
+        # A store that is killed may have published without anybody having seen its answer.
+        unseen = held.keys() - where.publishes().keys()
+        if len(unseen) > self.outages * WORKERS:
+            self.problems.append(f"never seen to be published: {sorted(unseen)[:5]}")
         if leftovers := where.leftovers():
             self.problems.append(f"partials are left: {leftovers[:5]}")
         self.card_bytes = sum(item.listed_size for item in camera.files())
@@ -77,7 +83,7 @@ class Cuts:
 
     def report(self) -> None:
         print(
-            f"  {self.struck} cuts struck; card {self.card_bytes / 1e6:.1f} MB, read {self.camera_bytes / 1e6:.1f} MB"
+            f"  {self.struck} cuts struck, {self.outages} outages of the store; card {self.card_bytes / 1e6:.1f} MB, read {self.camera_bytes / 1e6:.1f} MB"
         )
         for problem in self.problems:
             print(f"  PROBLEM {problem}")
