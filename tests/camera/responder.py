@@ -1,7 +1,7 @@
 """Responders made of literal bytes, for what no well-meant simulated camera would do.
 
-`scripted` serves one coroutine per accepted connection, in order. The bytes are protocol.md §10's; nothing here
-imports the agent.
+`scripted` serves one coroutine per accepted connection, in order. The bytes are protocol.md §10's; of the agent nothing but
+its table of deadlines is used here.
 """
 
 from __future__ import annotations
