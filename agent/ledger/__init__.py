@@ -47,10 +47,14 @@ class Ledger:
 
     @classmethod
     async def open(cls, folder: Path) -> Ledger:
-        """Open or make the ledger in `folder` and own it. Raises LedgerLocked, LedgerUnusable."""
+        """Open or make the ledger in `folder` and own it, once its disk lets us. Raises LedgerLocked, LedgerUnusable."""
         store = await Store.open(folder)
-        await store.begin_run()
-        return cls(store, await store.agent_value("epoch") or "", await store.agent_value("owner") or "")
+        try:
+            await store.begin_run()
+            return cls(store, await store.agent_value("epoch") or "", await store.agent_value("owner") or "")
+        except BaseException:
+            await store.close()
+            raise
 
     @classmethod
     async def open_to_read(cls, folder: Path) -> Ledger:

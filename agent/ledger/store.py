@@ -187,6 +187,7 @@ class Store:
             text = script.read_text("utf-8")
             await self._db.executescript(f"BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version={number};\nCOMMIT;")
 
+    @shielded
     async def begin_run(self) -> None:
         """Make what every ledger has, and take back what the last run had in its hands."""
         async with self.transaction():
@@ -211,6 +212,7 @@ class Store:
         rows = await self.all("SELECT value FROM agent WHERE key = ?", key)
         return str(rows[0]["value"]) if rows else None
 
+    @shielded
     async def set_agent_value(self, key: str, value: str) -> None:
         async with self.transaction(durable=True):
             await self.do("INSERT OR REPLACE INTO agent (key, value) VALUES (?, ?)", key, value)

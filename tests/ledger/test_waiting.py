@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from agent.ledger import Ledger, store
+from agent.ledger import Ledger, LedgerLocked, store
 from tests.ledger.given import claimed, delivery_of, discovered, fetched, opened, shot, state_of
 
 TIMEOUT = 10
@@ -185,3 +185,44 @@ async def test_a_commit_that_fails_leaves_no_transaction_open(
     assert await ledger.views.files() == []
     await discovered(ledger)
     assert len(await ledger.views.files()) == 1
+
+
+async def test_a_start_on_a_disk_that_is_full_or_held_is_a_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = await opened(tmp_path)
+    file_id = await fetched(ledger)
+    await claimed(ledger)
+    await ledger.close()
+    held = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    open_store = store.Store.open
+
+    async def opened_and_then_held(folder: Path) -> store.Store:
+        found = await open_store(folder)
+        await found.do("PRAGMA busy_timeout=1")
+        held.execute("BEGIN IMMEDIATE")
+        return found
+
+    monkeypatch.setattr(store.Store, "open", opened_and_then_held)
+    with structlog.testing.capture_logs() as events:
+        given_up, opening = (asyncio.create_task(Ledger.open(tmp_path)) for _ in range(2))
+        with pytest.raises(LedgerLocked):
+            await opening
+        async with asyncio.timeout(TIMEOUT):
+            while not events:
+                await asyncio.to_thread(int)
+        given_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up  # and it leaves the folder to the next
+        held.execute("ROLLBACK")
+        opening = asyncio.create_task(Ledger.open(tmp_path))
+        async with asyncio.timeout(TIMEOUT):
+            while len(events) < 2:
+                await asyncio.to_thread(int)
+        held.execute("ROLLBACK")
+        async with asyncio.timeout(TIMEOUT):
+            ledger = await opening
+    assert {event["step"] for event in events if event["event"].startswith("the ledger")} == {"begin_run"}
+    assert (await delivery_of(ledger, file_id))["state"] == "queued"
+    await ledger.close()
+    held.close()
