@@ -8,13 +8,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
+import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from agent.cli import measures, places, reach
-from agent.cli.stop import DONE, Stop
+from agent.cli.stop import DONE, TERMINATED, Stop
 from agent.cli.target import Target
 from agent.cli.terminal import CAMERA, is_terminal, progress
 from agent.cli.text import emit, hint, paint, safe, say
@@ -28,7 +30,10 @@ def ls(arguments: argparse.Namespace) -> int:
 
 
 def get(arguments: argparse.Namespace) -> int:
-    return asyncio.run(_get(arguments))
+    try:
+        return asyncio.run(_get(arguments))
+    except asyncio.CancelledError:
+        return TERMINATED
 
 
 # -- ls --------------------------------------------------------------------------------------------------
@@ -141,6 +146,7 @@ async def _get(arguments: argparse.Namespace) -> int:
         moving.transfers[0].advance_to(target.size_bytes)
 
     try:
+        _clean_up_when_terminated()
         if is_quiet:
             size = await reach.fetch(
                 state_dir, address, arguments.name, thumb=arguments.thumb, begin=begin, take=take
@@ -156,6 +162,14 @@ async def _get(arguments: argparse.Namespace) -> int:
         target.close()
     _conclude(arguments, target, found, time.monotonic() - began)
     return DONE
+
+
+def _clean_up_when_terminated() -> None:
+    """Let SIGTERM, of timeout(1) or a shutdown, leave no more behind than Ctrl-C does."""
+    task = asyncio.current_task()
+    assert task is not None
+    with suppress(ValueError, RuntimeError):  # not the main thread
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 def _check_size(target: Target, told: int, listed: int | None) -> None:

@@ -1,12 +1,12 @@
 """How a command ends when it cannot go on: one sentence on stderr and an exit code, never a traceback.
 
 Exit codes of every command: 0 done · 1 something is not as it should be, and what it is was said · 2 wrong usage,
-configuration or state folder · 130 interrupted · 141 whoever read our output went away.
+configuration or state folder · 130 interrupted, 143 terminated · 141 whoever read our output went away.
 """
 
 from __future__ import annotations
 
-DONE, WRONG, MISUSED, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
+DONE, WRONG, MISUSED, INTERRUPTED, UNREAD, TERMINATED = 0, 1, 2, 130, 141, 143
 
 
 class Stop(Exception):

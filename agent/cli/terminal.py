@@ -164,7 +164,7 @@ async def _tell(moving: Progress) -> None:
     import structlog
 
     log = structlog.get_logger("progress")
-    gauge, told = Gauge(moving), 0.0
+    gauge, told = Gauge(moving), moving.last_moved
     while True:
         await asyncio.sleep(LINE_SECONDS)
         rows = gauge.read(time.monotonic())

@@ -50,7 +50,7 @@ async def retry(agent: Agent, ids: Sequence[int] | None) -> Retried:
         is_stopped = subject.state == "waiting" or (
             subject.state == "paused" and subject.paused_by == "agent"
         )
-        if subject.kind == "destination" and is_stopped and subject.name in agent.settings.destinations:
+        if subject.kind == "destination" and is_stopped and subject.name in agent.uploader.targets:
             await agent.uploader.resume(subject.name)
     agent.look_again()
     return Retried(deliveries, tuple(unknown))

@@ -23,6 +23,9 @@ class Collector(Protocol):
 
 
 class Uploader(Protocol):
+    @property
+    def targets(self) -> Mapping[str, object]: ...
+
     async def pause(self, name: str, by: str) -> None: ...
 
     async def resume(self, name: str) -> None: ...

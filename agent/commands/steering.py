@@ -21,6 +21,9 @@ FAULTS = {
         "A camera and a destination have that name: write camera:NAME or destination:NAME.",
         Scope.ITEM,
     ),
+    "order.just_begun": Advice(
+        Kind.RETRYABLE, "hotshoe has just begun and does not know it yet: try again in a moment.", Scope.ITEM
+    ),
     "order.switched_off": Advice(
         Kind.PERMANENT,
         "The camera is switched off in the configuration: set enabled = true there, then hotshoe reload.",
@@ -92,4 +95,6 @@ def _named(agent: Agent, name: str) -> Steered:
         raise fault(FAULTS, "order.unknown_name", name)
     if len(found) > 1:
         raise fault(FAULTS, "order.two_of_that_name", name)
+    if found[0].kind == "destination" and wanted not in agent.uploader.targets:
+        raise fault(FAULTS, "order.just_begun", name)
     return found[0]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -106,6 +107,25 @@ async def test_failures_are_a_sentence_with_a_code(cam: SimCamera, hotshoe: Hots
     )
     assert (await hotshoe("ls", "127.0.0.1:1")).err.count("[camera.port_closed]") == 1
     assert (await hotshoe("ls", "a/b")).code == 2
+
+
+async def test_a_camera_at_an_ipv6_address(cam: SimCamera, hotshoe: Hotshoe) -> None:
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        further_reader, further_writer = await asyncio.open_connection("127.0.0.1", cam.port)
+        await asyncio.gather(pump(reader, further_writer), pump(further_reader, writer))
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while piece := await reader.read(65536):
+                writer.write(piece)
+        writer.close()
+
+    server = await asyncio.start_server(relay, "::1", 0)
+    port = server.sockets[0].getsockname()[1]
+    said = await hotshoe("ls", f"[::1]:{port}", "--json")
+    server.close()
+    assert said.code == 0 and len(said.json) == 5
+    assert said.json[0]["url"].startswith(f"ptpip://[::1]:{port}/")
 
 
 async def test_the_same_guid_is_used_every_time(cam: SimCamera, hotshoe: Hotshoe) -> None:
@@ -219,7 +239,8 @@ async def test_bodies_without_partial_reads(hotshoe: Hotshoe, tmp_path: Path) ->
         assert digest(tmp_path / "x") == camera.contents()["DCIM/100CANON/IMG_0001.JPG"]
 
 
-async def test_ctrl_c_ends_it_and_leaves_nothing(hotshoe: Hotshoe, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_a_signal_ends_it_and_leaves_nothing(number: signal.Signals, code: int, tmp_path: Path) -> None:
     async with SimCamera("generic", card="1:50M", mbit=40) as camera:
         call = [sys.executable, "-m", "agent", "get", at(camera), "IMG_0001.JPG", "-o", "x"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -228,9 +249,9 @@ async def test_ctrl_c_ends_it_and_leaves_nothing(hotshoe: Hotshoe, tmp_path: Pat
             # The simulator's threads tell nobody when bytes begin to flow.
             while not camera.stats.object_bytes:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-            run.send_signal(signal.SIGINT)
+            run.send_signal(number)
             _, err = await run.communicate()
-        assert run.returncode == 130 and b"Traceback" not in err
+        assert run.returncode == code and b"Traceback" not in err
         assert [name for name in os.listdir(tmp_path) if name.startswith((".", "x"))] == []
 
 
