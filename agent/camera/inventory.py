@@ -111,6 +111,8 @@ class Inventory:
         """Describe all of `storage`: parts of folders as they become known, at the end every folder as a whole."""
         handles = await self.handles(storage)
         self._drop_missing(storage, handles)
+        if not await self._is_still_true(storage):
+            self.forget_storage(storage)
         batch: list[Object] = []
         unreadable: list[Unreadable] = []
         for handle in handles:
@@ -247,6 +249,17 @@ class Inventory:
                     if len(found) > MAX_OBJECTS:
                         raise fault(FAULTS, "camera.too_many_objects", f"{len(found)} on 0x{storage:08x}")
         return found
+
+    async def _is_still_true(self, storage: int) -> bool:
+        """Ask again for two files, the first and the last: a format gives all handles to other ones, and not every body
+        tells of it.
+        """
+        known = [item for item in self.objects(storage).values() if item is not None]
+        for item in {known[0].handle: known[0], known[-1].handle: known[-1]}.values() if known else ():
+            fresh = await self._try_to_inspect(storage, item.handle, [])
+            if fresh is None or not is_continued(item, fresh):
+                return False
+        return True
 
     async def _try_to_inspect(
         self, storage: int, handle: Handle, unreadable: list[Unreadable], *, is_new: bool = False
