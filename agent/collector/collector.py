@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from agent import camera
-from agent.camera import Body, Timing
+from agent.camera import Body, Timing, Unreadable
 from agent.collector import fetch, room
 from agent.collector.surroundings import Surroundings
 from agent.collector.visit import Visit
@@ -64,11 +64,17 @@ class Collector:
         """Whether all that is on the cards, and should be, is fetched; false while the camera is away."""
         return self._visit is not None and self._visit.is_idle
 
+    @property
+    def unreadable(self) -> tuple[Unreadable, ...]:
+        """What cannot be listed of the cards, and is looked for again."""
+        return self._visit.unreadable if self._visit else ()
+
     def hurry(self) -> None:
         """Look again at once, connect at once, try again at once: a person asked or something changed."""
-        self._hurry.set()
         if self._visit:
             self._visit.hurry()
+        else:
+            self._hurry.set()
 
     def drop(self, file_ids: Iterable[int]) -> None:
         """These files are not wanted any more; see `Visit.drop`."""
@@ -78,6 +84,7 @@ class Collector:
     async def run(self) -> None:
         """Serve the camera until cancelled."""
         while True:
+            self._hurry.clear()  # before the attempt: who hurries from here on is heard, also while it fails
             try:
                 await self._serve_once()
             except Fault as caught:
@@ -173,12 +180,9 @@ class Collector:
             hint=caught.hint,
             detail=caught.detail,
         )
-        self._hurry.clear()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._hurry.wait()
-        except TimeoutError:
-            pass
 
 
 def _timing(settings: CameraSettings) -> Timing:

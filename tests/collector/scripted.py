@@ -79,6 +79,7 @@ class Body:
         self.on_lookup: Callable[[Object], None] = lambda item: None
         self.on_listed: Callable[[str], Awaitable[None] | None] = lambda folder: None
         self.is_closed = False
+        self.settles_longer = False
         self.memory: dict[str, str] = {}
 
     @property
@@ -91,6 +92,9 @@ class Body:
 
     async def close(self) -> None:
         self.is_closed = True
+
+    def settle_longer(self) -> None:
+        self.settles_longer = True
 
     # -- the script
 
@@ -145,7 +149,7 @@ class Body:
         self.lookups.append(item.name)
         self.on_lookup(item)
         self._check()
-        for file in self.files:
+        for file in sorted(self.files, key=lambda file: file.object.handle != item.handle):
             seen = file.object
             is_size = item.is_just_written or item.size in (None, seen.size) or seen.size is None
             if is_same_name(item, seen) and is_size and are_same_time(item.captured, seen.captured):
