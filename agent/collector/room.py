@@ -1,6 +1,7 @@
 """Space in the spool for one more file: the budget's one eviction rule.
 
-Delivered files go first, least recently looked at. If there is none and every missing proof waits on a
+Delivered files go first, least recently looked at. Then parts of other files whose fetch was broken off: they are
+worth nothing yet, and kept they could fill the spool for ever. If there is none and every missing proof waits on a
 destination that is paused or unreachable, the oldest file that is verified somewhere and still the same on its
 card goes; what it is still owed waits for the camera. If none qualifies, fetching waits and says why.
 """
@@ -76,10 +77,12 @@ class RoomMaker:
         """Reserve, after making as much room as is needed and allowed."""
         while True:
             verdict = self._spool.reserve(file_id, size)
-            if verdict.room in (Room.GRANTED, Room.TOO_LARGE) or not await self._evict(verdict.missing_bytes):
+            if verdict.room in (Room.GRANTED, Room.TOO_LARGE):
+                return verdict
+            if not await self._evict(file_id, verdict.missing_bytes):
                 return verdict
 
-    async def _evict(self, missing_bytes: int) -> bool:
+    async def _evict(self, wanting: int, missing_bytes: int) -> bool:
         """Free at least `missing_bytes` if the rule allows; say whether anything was freed."""
         freed = 0
         delivered = await self._ledger.files.freeable()
@@ -87,9 +90,19 @@ class RoomMaker:
             if freed >= missing_bytes:
                 break
             freed += await self._give_up(file_id, "delivered")
-        if freed:
-            return True
-        return await self._sacrifice()
+        return freed > 0 or await self._drop_part(wanting, missing_bytes) or await self._sacrifice()
+
+    async def _drop_part(self, wanting: int, missing_bytes: int) -> bool:
+        """Drop the smallest part that is large enough, else the largest: the least to be fetched again."""
+        parts = sorted(
+            (size, file_id) for file_id, size in self._spool.idle_parts.items() if file_id != wanting
+        )
+        if not parts:
+            return False
+        size, file_id = next((part for part in parts if part[0] >= missing_bytes), parts[-1])
+        await self._spool.forget(file_id)
+        log.info("part dropped", file=file_id, size=size, why="another file needs the room")
+        return True
 
     async def _sacrifice(self) -> bool:
         subjects = await self._ledger.cameras.subjects()

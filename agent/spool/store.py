@@ -187,6 +187,15 @@ class Spool:
         """The files that have a writer now: their bytes can be followed without waiting for nobody."""
         return tuple(i for i, growth in self._growths.items() if growth.is_held and not growth.is_gone)
 
+    @property
+    def idle_parts(self) -> dict[int, int]:
+        """Bytes by file of the parts that nobody writes to now."""
+        return {
+            file_id: growth.length
+            for file_id, growth in self._growths.items()
+            if growth.length and not (growth.is_complete or growth.is_held or growth.is_gone)
+        }
+
     def is_finished(self, file_id: int) -> bool:
         return (growth := self._growths.get(file_id)) is not None and growth.is_complete
 

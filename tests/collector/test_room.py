@@ -63,6 +63,16 @@ class Full:
         self.spool.announce(file_id, digests)
         return file_id
 
+    async def broken_off(self, name: str, written: int, size: int) -> int:
+        """A file whose fetch ended in the middle: its part stays, and its reservation went."""
+        (file_id,) = await self.ledger.files.discover(SERIAL, [shot(name, size=size)])
+        assert self.spool.reserve(file_id, size).is_granted
+        async with await self.spool.writer(file_id, size) as writer:
+            await self.ledger.files.begin_fetch(file_id, 1, from_zero=True, owed=[])
+            await writer.write(memoryview(bytes(written)))
+        self.spool.release(file_id)
+        return file_id
+
     async def deliver(self, destination: str = "archive", *, by_size: bool = False) -> None:
         job = await self.ledger.deliveries.claim(destination, [])
         assert job is not None
@@ -147,6 +157,14 @@ async def test_no_more_goes_than_is_needed(full: Full) -> None:
         await full.deliver()
     await full.make(150)
     assert sorted((await full.states()).values()) == ["discovered", "evicted", "fetched", "fetched"]
+
+
+async def test_parts_of_broken_off_fetches_never_fill_the_spool(full: Full) -> None:
+    parts = [await full.broken_off(f"{written}.CR3", written, 500) for written in (200, 300, 400)]
+    await full.make(350)  # 250 bytes are missing: of those that suffice the smallest goes
+    assert full.bench.in_spool() == {f"{parts[0]}.part", f"{parts[2]}.part"}
+    await full.make(500, parts[2])  # its own part is no room to be made, the other one is
+    assert full.bench.in_spool() == {f"{parts[2]}.part"}
 
 
 async def test_what_somebody_reads_stays(full: Full) -> None:
