@@ -46,9 +46,8 @@ class Cuts:
         """Cut after a random number of bytes; when that cut has struck, arm the next."""
         for number in range(self.cuts):
             before = camera.stats.troubles["cut_after"]
-            camera.trouble.cut_after(
-                self.random.choice([self.random.randint(1, 3000), self.random.randint(1, 6_000_000)])
-            )
+            # One in six strikes in the handshake or the listing; more in a row would only make the agent wait longer.
+            camera.trouble.cut_after(self.random.randint(1, 3000 if number % 6 == 0 else 4_000_000))
             if number % OUTAGES_PER_CUT == 5 and isinstance(where, S3Place):
                 where.restart()
                 self.outages += 1
