@@ -125,6 +125,10 @@ async def _explain(agent: Agent, patience_seconds: float) -> None:
     for name, collector in agent.collectors.items():
         if not collector.has_scanned:
             _tell(f"  camera {name}: its cards were not read")
+        for unreadable in collector.unreadable[:10]:
+            _tell(
+                safe(f"  camera {name}: cannot list all of its cards [{unreadable.code}] {unreadable.detail}")
+            )
     for row in rows[:50]:
         _tell(f"  {_line(row)}")
     if len(rows) > 50:

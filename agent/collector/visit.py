@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import structlog
 
-from agent.camera import Body, Folder, Look, Object
+from agent.camera import FAULTS as CAMERA_FAULTS
+from agent.camera import Body, Folder, Look, Object, Unreadable
 from agent.collector.fetch import FAULTS
 from agent.collector.fetching import Fetching
 from agent.collector.news import is_old, news
@@ -20,7 +21,7 @@ from agent.collector.queue import RANKS, Item
 from agent.collector.room import RoomMaker
 from agent.collector.settling import Settling, Unsettled
 from agent.collector.surroundings import Surroundings
-from agent.faults import Fault, Scope, fault
+from agent.faults import Fault, Scope, backoff_seconds, fault
 from agent.keys import Facts
 from agent.ledger import CameraRow, NewFile, Row
 from agent.routing import identity_of, kind_of
@@ -30,6 +31,7 @@ log = structlog.get_logger("collector")
 
 RECONCILE_SECONDS = 60.0
 FULL_SCAN_SECONDS = 600.0
+UNREADABLE_SECONDS = 5.0  # until the first scan after one that could not read everything; then ever longer
 
 
 class Visit:
@@ -46,6 +48,8 @@ class Visit:
         self._scan_soon = asyncio.Event()
         self._wants_full_scan = False
         self._scans = 0
+        self._partial_scans = 0  # in a row
+        self.unreadable: tuple[Unreadable, ...] = ()  # what the cards hold, or may hold, and nobody can list
         self._is_scanning = True
         room = RoomMaker(self._ledger, around.spool, self._serial, self._still_on_card)
         self._fetching = Fetching(
@@ -54,7 +58,8 @@ class Visit:
 
     @property
     def is_idle(self) -> bool:
-        return not self._is_scanning and not len(self._unsettled) and self._fetching.is_idle
+        is_looked_at = not (self._is_scanning or self._taking.locked() or self.unreadable)
+        return is_looked_at and not len(self._unsettled) and self._fetching.is_idle
 
     def hurry(self) -> None:
         self._fetching.hurry()
@@ -82,24 +87,50 @@ class Visit:
 
     async def _scan_loop(self, on_scanned: Callable[[], None]) -> None:
         await self._scan()
-        await self._ledger.cameras.note_first_scan(self._serial)
         on_scanned()
-        last_full = time.monotonic()
+        full_at = self._next_full_scan()
         while True:
             try:
-                async with asyncio.timeout(RECONCILE_SECONDS):
+                async with asyncio.timeout(min(RECONCILE_SECONDS, full_at - time.monotonic())):
                     await self._scan_soon.wait()
             except TimeoutError:
                 pass
             self._scan_soon.clear()
             is_full, self._wants_full_scan = self._wants_full_scan, False
-            if is_full or time.monotonic() - last_full >= FULL_SCAN_SECONDS:
+            if is_full or time.monotonic() >= full_at:
                 await self._scan()
-                last_full = time.monotonic()
+                full_at = self._next_full_scan()
             else:
                 self._since_scan.clear()
+                unreadable: list[Unreadable] = []
                 for folder in await self.body.reconcile():
+                    unreadable += folder.unreadable
                     await self._take(folder, "scan")
+                if unreadable and not self.unreadable:
+                    self._note_unreadable(unreadable)
+                    full_at = self._next_full_scan()
+
+    def _next_full_scan(self) -> float:
+        if not self.unreadable:
+            return time.monotonic() + FULL_SCAN_SECONDS
+        return time.monotonic() + backoff_seconds(
+            self._partial_scans, first=UNREADABLE_SECONDS, cap=FULL_SCAN_SECONDS
+        )
+
+    def _note_unreadable(self, found: Sequence[Unreadable]) -> None:
+        """What could not be listed is told once, and looked for again; until then not everything is fetched."""
+        if found and set(found) != set(self.unreadable):
+            first = found[0]
+            log.warning(
+                "cannot be listed",
+                camera=self._settings.name,
+                objects=len(found),
+                code=first.code,
+                hint=CAMERA_FAULTS[first.code].hint if first.code in CAMERA_FAULTS else "",
+                detail=first.detail,
+            )
+        self._partial_scans = self._partial_scans + 1 if found else 0
+        self.unreadable = tuple(found)
 
     async def _scan(self) -> None:
         """Every folder of every card; then what lay in folders that are no longer there is gone."""
@@ -109,22 +140,31 @@ class Visit:
         listed: dict[int, set[str]] = {storage.id: set() for storage in await self.body.storages()}
         folders, files = 0, 0
         partly: set[tuple[int, str]] = set()
+        unreadable: list[Unreadable] = []
+        unlisted: set[int] = set()  # storages
         is_none = self._settings.backlog == "none"
         held: list[Folder] = []
         async for folder in self.body.scan():
             listed.setdefault(folder.storage, set()).add(folder.name)
             folders, files = folders + 1, files + len(folder.objects)
+            unreadable += folder.unreadable
+            if any(each.handle == 0 for each in folder.unreadable):
+                unlisted.add(folder.storage)
             (partly.discard if folder.is_complete else partly.add)((folder.storage, folder.name))
             if is_none:
                 held.append(folder)
             else:
                 await self._take(folder, "scan")
+        is_met = bool(listed.keys() - unlisted)  # else nobody knows yet what lay there at first contact
         if is_none:
-            await self._take_without_backlog(held)
+            await self._take_without_backlog(held, is_met=is_met)
+        if is_met and self._row.first_scan_at is None:
+            await self._ledger.cameras.note_first_scan(self._serial)
         if not partly:
             for storage, names in listed.items():
                 for missing in await self._ledger.files.known_folders(self._serial, storage) - names:
                     await self._take(Folder(storage, missing, ()), "scan")
+        self._note_unreadable(unreadable)
         self._is_scanning = False
         self._scans += 1
         if self._scans == 1:
@@ -139,9 +179,9 @@ class Visit:
             )
         self._ledger.wake()
 
-    async def _take_without_backlog(self, folders: list[Folder]) -> None:
+    async def _take_without_backlog(self, folders: list[Folder], *, is_met: bool) -> None:
         """The rule "none": what is old on a new card is skipped, and which card is new shows only in all of it."""
-        if self._row.first_scan_at is None and self._row.backlog_since is None:
+        if is_met and self._row.first_scan_at is None and self._row.backlog_since is None:
             since = max((each.captured for folder in folders for each in folder.objects), default="")
             await self._ledger.cameras.set_backlog(self._serial, since)
             self._row = msgspec.structs.replace(self._row, backlog_since=since)
@@ -309,9 +349,9 @@ class Visit:
         self._unsettled.again(entry, seen)
 
     async def _give_identity(self, file_id: int, final: Object) -> None:
-        self._unsettled.drop(file_id)
         if await self._ledger.files.settle(file_id, final.size or 0, final.captured, self._identity(final)):
             self._want(file_id, final)
+        self._unsettled.drop(file_id)  # last: it is in one place or the other, or the visit would look idle
 
     async def _still_on_card(self, row: Row) -> Object | None:
         """The object that a ledger row describes, if it is on its card now."""
