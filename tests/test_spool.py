@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from agent.faults import Fault, Kind
-from agent.spool import FAULTS, Gone, Reader, Restarted, Room, Spool, Suspended, Writer, boot_id
+from agent.spool import FAULTS, Gone, Reader, Restarted, Room, Spool, Suspended, Writer, boot_id, prepare
 from agent.spool import disk as disk_module
 from agent.spool import reader as reader_module
 from agent.spool import writer as writer_module
@@ -612,6 +612,16 @@ async def test_a_part_that_somebody_shortened_is_gone_on_with_from_there(folder:
     os.truncate(folder / "1.part", 3)
     assert await stored_rest(spool, 1, b"01234567") == {"sha256": sha256(b"01234567")}
     assert (folder / "1").read_bytes() == b"01234567"
+
+
+def test_a_spool_folder_that_cannot_be_made_is_a_fault(tmp_path: Path) -> None:
+    prepare(tmp_path / "state" / "spool")
+    assert (tmp_path / "state" / "spool").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").touch()
+    for impossible in (tmp_path / "file", tmp_path / "file" / "spool", Path("/proc/none/spool")):
+        with pytest.raises(Fault) as caught:
+            prepare(impossible)
+        assert caught.value.code == "spool.missing"
 
 
 def test_a_boot_id_holds_for_one_mount(tmp_path: Path) -> None:

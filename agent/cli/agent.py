@@ -18,7 +18,7 @@ from agent.collector import Collector, Surroundings
 from agent.ledger import Ledger, Row
 from agent.progress import Progress
 from agent.settings import Settings, differences
-from agent.spool import Recovered, Spool, boot_id
+from agent.spool import Recovered, Spool, boot_id, prepare
 from agent.uploader import Target, Uploader
 
 log = structlog.get_logger("agent")
@@ -61,7 +61,7 @@ class Agent:
         ledger = await Ledger.open(settings.state_dir)
         try:
             guid = guids.load_or_make(settings.state_dir)
-            settings.spool_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            prepare(settings.spool_path)
             boot = boot_id(settings.spool_path)
             spool = Spool(
                 settings.spool_path, budget_bytes=None, boot_id=boot, last_boot_id=await ledger.last_boot_id()

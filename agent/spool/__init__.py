@@ -11,7 +11,7 @@ has completed, nor bytes of two fetches as one file; space for a whole file is p
 It does not know cameras, destinations or the ledger, decides no eviction, and retries nothing.
 """
 
-from agent.spool.disk import FAULTS, boot_id
+from agent.spool.disk import FAULTS, boot_id, prepare
 from agent.spool.growth import Gone, Restarted, Suspended
 from agent.spool.reader import Reader
 from agent.spool.space import Change, Room, Verdict
@@ -31,4 +31,5 @@ __all__ = [
     "Verdict",
     "Writer",
     "boot_id",
+    "prepare",
 ]

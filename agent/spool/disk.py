@@ -135,9 +135,11 @@ def boot_id(folder: Path) -> str:
 
 
 def prepare(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if stat.S_IMODE(folder.stat().st_mode) != 0o700:
-        folder.chmod(0o700)
+    """Make the folder of a spool, or close it to everybody else. Raises Fault."""
+    with translated():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if stat.S_IMODE(folder.stat().st_mode) != 0o700:
+            folder.chmod(0o700)
 
 
 def open_part(path: Path) -> int:
