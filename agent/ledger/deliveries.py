@@ -176,15 +176,18 @@ class Deliveries:
                 *(utc_now(), delivery_id),
             )
             if not rows:
-                await self._store.do(
-                    "UPDATE delivery SET shared_with = ? WHERE state = 'queued'"
-                    " AND id = (SELECT shared_with FROM delivery WHERE id = ?)",
-                    *(delivery_id, delivery_id),
-                )
+                other = (await self._store.one("SELECT shared_with FROM delivery WHERE id = ?", delivery_id))[
+                    0
+                ]
                 # Ignored if somebody has got the key meanwhile: then `find` sees them, and the key is moved on.
-                await self._store.do(
-                    "UPDATE OR IGNORE delivery SET shared_with = NULL WHERE id = ?", delivery_id
+                is_own = await self._store.all(
+                    "UPDATE OR IGNORE delivery SET shared_with = NULL WHERE id = ? RETURNING id", delivery_id
                 )
+                if is_own:  # else each would wait for the other
+                    await self._store.do(
+                        "UPDATE delivery SET shared_with = ? WHERE id = ? AND state = 'queued'",
+                        *(delivery_id, other),
+                    )
         return bool(rows)
 
     @shielded

@@ -341,3 +341,23 @@ async def test_a_key_that_was_taken_meanwhile_does_not_stop_a_twin(ledger: Ledge
     assert twin.file_id == second and not await ledger.deliveries.share_delivery(twin.id)
     assert await ledger.deliveries.rekey(twin.id, keys_of(shot(storage=2))[2])
     assert await ledger.deliveries.finish_delivery(twin.id, RECEIPT)
+
+
+async def test_two_twins_never_wait_for_each_other(ledger: Ledger) -> None:
+    """The second takes over from the first, but somebody has got its key meanwhile."""
+    first = await fetching(ledger, shot(storage=1))
+    await ledger.deliveries.rekey((await claimed(ledger, growing=[first])).id, "moved on.JPG")
+    await ledger.deliveries.postpone(1, waiting_for="camera", code=None)
+    second = await fetched(ledger, shot(storage=2), content="same")
+    await fetching(ledger, shot(folder="101CANON"))  # it has the name that the second was to have
+    await ledger.files.hold_file(first, "camera", "camera.unreadable", "", FUTURE)
+    twin = await claimed(ledger)
+    assert twin.file_id == second and not await ledger.deliveries.share_delivery(twin.id)
+    await ledger.deliveries.postpone(twin.id, waiting_for="retry", code="x.y")
+    await ledger.files.begin_fetch(first, 7, from_zero=False, owed=[])
+    await ledger.files.finish_fetch(first, sha256("same"), None)
+    job = await claimed(ledger)
+    await ledger.deliveries.finish_delivery(job.id, RECEIPT)
+    other = await claimed(ledger)
+    assert {job.file_id, other.file_id} == {first, second}
+    assert await ledger.deliveries.share_delivery(other.id)
