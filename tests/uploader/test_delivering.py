@@ -91,7 +91,7 @@ async def test_a_fetch_that_begins_again_takes_the_partial_with_it(
     await bench.until_calls(memory, "abort")
     await file.suspend()
     await bench.until_delivery(file, "queued", waiting_for="camera")
-    assert memory.partials == {}
+    assert not any(memory.partials.values())
     await file.begin()
     await file.finish()
     await bench.until_done(file)
