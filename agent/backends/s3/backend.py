@@ -13,14 +13,13 @@ from agent.backends.s3.config import S3Config
 from agent.backends.s3.crc32c import crc32c_of, to_hex
 from agent.backends.s3.faults import FAULTS
 from agent.backends.s3.proof import Prover
-from agent.backends.s3.store import Store
+from agent.backends.s3.store import Store, drop_leftovers
 from agent.backends.s3.traits import Prober, Traits
 from agent.backends.s3.upload import (
     MultipartUpload,
     PutUpload,
     Target,
     abort_upload,
-    drop_leftovers,
     part_bytes_for,
 )
 from agent.faults import Fault, fault

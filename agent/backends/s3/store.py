@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -114,3 +115,19 @@ def status_of(refusal: Fault) -> int:
 def _response(refusal: Fault) -> dict[str, Any]:
     response: dict[str, Any] = getattr(refusal.__cause__, "response", None) or {}
     return response
+
+
+def drop_leftovers(store: Store, key: str) -> None:
+    """Abort every unfinished upload to `key`, which holds an object (none of them could ever be published) or is our
+    probe's.
+
+    Such uploads are left by a kill between CreateMultipartUpload and the saving of its id. Not done any earlier:
+    two installations that share a key would end each other's uploads for ever. Best effort, since listing
+    needs a right of its own.
+    """
+    marks = {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"}
+    with suppress(Fault):
+        for page in store.pages("list_multipart_uploads", marks, Prefix=key):
+            for upload in page.get("Uploads", ()):
+                if upload["Key"] == key:
+                    store.call("abort_multipart_upload", Key=key, UploadId=upload["UploadId"])

@@ -19,7 +19,7 @@ import msgspec
 from agent.backends.base import RESERVED
 from agent.backends.s3.client import Body
 from agent.backends.s3.crc32c import crc32c_of
-from agent.backends.s3.store import Store, code_of
+from agent.backends.s3.store import Store, code_of, drop_leftovers
 from agent.faults import Fault
 
 _CONTENT = b"hotshoe was here"
@@ -80,6 +80,7 @@ class Prober:
                 finally:
                     with suppress(Fault):
                         self._store.call("delete_object", Key=self._key)
+                    drop_leftovers(self._store, self._key)  # of a probe that was killed
             return self._traits[way]
 
     def _probe_put(self) -> Traits:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ from agent.backends.s3.client import Body
 from agent.backends.s3.crc32c import crc32c_of, to_base64
 from agent.backends.s3.faults import FAULTS
 from agent.backends.s3.proof import Prover
-from agent.backends.s3.store import Store, code_of
+from agent.backends.s3.store import Store, code_of, drop_leftovers
 from agent.backends.s3.traits import Traits
 from agent.faults import Fault, fault
 
@@ -213,18 +212,3 @@ def abort_upload(store: Store, key: str, upload_id: str) -> None:
     except Fault as refusal:
         if code_of(refusal) != "NoSuchUpload":
             raise
-
-
-def drop_leftovers(store: Store, key: str) -> None:
-    """Abort every unfinished upload to `key`, which must hold an object: none of them could ever be published.
-
-    Such uploads are left by a kill between CreateMultipartUpload and the saving of its id. Not done any earlier:
-    two installations that share a key would end each other's uploads for ever. Best effort, since listing
-    needs a right of its own.
-    """
-    marks = {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"}
-    with suppress(Fault):
-        for page in store.pages("list_multipart_uploads", marks, Prefix=key):
-            for upload in page.get("Uploads", ()):
-                if upload["Key"] == key:
-                    store.call("abort_multipart_upload", Key=key, UploadId=upload["UploadId"])
