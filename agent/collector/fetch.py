@@ -51,6 +51,8 @@ CHUNK_BYTES = 1 << 20
 _HEADER_BYTES = 16
 _END_BYTES = 64 << 10
 
+_CONCLUDING: set[asyncio.Task[None]] = set()  # the loop itself keeps no task alive
+
 Overtake = Callable[[int], Awaitable[bool]]
 
 
@@ -89,6 +91,15 @@ class Fetcher:
             digests = await self._bring(item, owed, overtake, release, events)
         finally:
             self._spool.release(item.file_id)  # a file that waits keeps nothing but what is there of it
+        concluding = asyncio.create_task(self._conclude(item, digests, events))
+        _CONCLUDING.add(concluding)
+        concluding.add_done_callback(_CONCLUDING.discard)
+        await asyncio.shield(concluding)
+
+    async def _conclude(
+        self, item: Item, digests: dict[str, str] | None, events: structlog.BoundLogger
+    ) -> None:
+        """The end of step 3. Uploads wait for it, so it comes even if the visit ends while the ledger waits for its disk."""
         if digests is not None and await self._ledger.files.finish_fetch(
             item.file_id, digests["sha256"], digests.get("crc32c")
         ):
