@@ -354,6 +354,16 @@ def test_leftovers_of_a_key_go_when_it_is_settled(
 
 
 @pytest.mark.server
+def test_what_a_killed_probe_left_goes_with_the_next(area: SeaweedArea, backend: Backend) -> None:
+    config = area.config()
+    assert isinstance(config, S3Config)
+    for key in ("pre/fix/.hotshoe-probe-test", "pre/fix/.hotshoe-probe-other"):
+        Store(config).call("create_multipart_upload", Key=key)
+    deliver(backend, "x.jpg", content_of(10))
+    assert len(area.partials()) == 1, "only our own"
+
+
+@pytest.mark.server
 def test_requests_per_file(area: SeaweedArea, backend: Backend, proxy: ProxyHandle) -> None:
     for size in (1, PART + 1):  # the traits of the store are found once
         deliver(backend, f"first-{size}.jpg", content_of(size))
