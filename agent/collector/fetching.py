@@ -49,6 +49,7 @@ class Fetching:
         self._queue = Queue()
         self._fetching: dict[int, asyncio.Task[None]] = {}
         self._given_up: set[int] = set()  # of those
+        self._concluding: set[asyncio.Task[None]] = set()
         self._concluding_in: asyncio.TaskGroup
 
     @property
@@ -89,8 +90,7 @@ class Fetching:
         self._concluding_in = concluding_in
         while True:
             if len(self._fetching) >= _MOST_UNFINISHED:
-                await asyncio.wait(self._fetching.values(), return_when=asyncio.FIRST_COMPLETED)
-                await asyncio.sleep(0)  # whoever concludes it comes first
+                await asyncio.wait(self._concluding, return_when=asyncio.FIRST_COMPLETED)
                 continue
             item = self._queue.take()
             if item is None:
@@ -123,6 +123,8 @@ class Fetching:
         concluding = self._concluding_in.create_task(
             self._conclude(item, work, released), name="conclude one"
         )
+        self._concluding.add(concluding)
+        concluding.add_done_callback(self._concluding.discard)
         freed = asyncio.create_task(released.wait())
         try:
             await asyncio.wait([concluding, freed], return_when=asyncio.FIRST_COMPLETED)

@@ -1,8 +1,9 @@
-"""A visit that ends while the ledger waits for its disk."""
+"""A visit whose ledger waits for its disk, or whose comparisons take long."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -33,3 +34,31 @@ async def test_an_upload_is_told_of_a_file_that_was_fetched_after_its_visit(
         has_room.set()
         await waiting
     await bench.assert_fetched("IMG_0001.JPG", file.data)
+
+
+async def test_files_that_wait_for_a_long_comparison_cost_nothing(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = Body(*[made(f"IMG_{number:04}.JPG", 250) for number in range(8)])
+    async with bench.visiting(body) as visiting:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await visiting.scanned.wait()
+        async with visiting.visit._taking:
+            await bench.until(lambda: are_fetched(bench, 4))
+            rounds, loop = 0, asyncio.get_running_loop()
+            call_soon = loop.call_soon
+
+            def counted(*args: Any, **more: Any) -> asyncio.Handle:
+                nonlocal rounds
+                rounds += 1
+                return call_soon(*args, **more)
+
+            monkeypatch.setattr(loop, "call_soon", counted)
+            await asyncio.sleep(0.1)
+            monkeypatch.undo()
+            assert rounds < 100, "it asks again and again"
+        await visiting.idle()
+
+
+async def are_fetched(bench: Workbench, count: int) -> bool:
+    return list((await bench.states()).values()).count("fetched") >= count
