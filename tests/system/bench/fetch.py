@@ -2,7 +2,8 @@
 
 "transfer" is from the first to the last object byte that the camera hands out; "to the folder" ends when the last file
 stands there under its name (for gphoto2 the same moment, and nothing is synced); "whole" is the process. Processor
-time per GB is that of the whole process, and again without what the same command costs over an empty card.
+time per GB is that of the whole process, and again without what the same command costs over an empty card; the aims
+are about the latter, and about the rate to the folder.
 """
 
 from __future__ import annotations
@@ -143,21 +144,19 @@ def _tell(
     table([*header, "without start", "peak MiB", "the camera's CPU s/GB"], rows)
     if GPHOTO2 in found:
         for contender in (SIZE, READBACK):
-            _judge(contender, medium, found, size)
+            _judge(
+                f"{contender}, on {medium}",
+                found[contender],
+                found[GPHOTO2],
+                starts[contender],
+                starts[GPHOTO2],
+            )
 
 
-def _judge(contender: str, medium: str, found: dict[str, list[Fetch]], size: int) -> None:
-    """Round by round against gphoto2, so that what slows the machine for a while slows both."""
-    pairs = list(zip(found[contender], found[GPHOTO2], strict=True))
-    rate = [theirs.transfer_seconds / ours.folder_seconds for ours, theirs in pairs]
-    cpu = [ours.outcome.cpu / theirs.outcome.cpu for ours, theirs in pairs]
-    aim(
-        f"{contender}, on {medium}: at least 3 × gphoto2's rate, to the folder",
-        f"{spread(rate, 2)} ×",
-        median(rate) >= 3,
-    )
-    aim(
-        f"{contender}, on {medium}: at most half of gphoto2's CPU per GB",
-        f"{spread(cpu, 2)} ×",
-        median(cpu) <= 0.5,
-    )
+def _judge(what: str, ours: list[Fetch], theirs: list[Fetch], our_start: float, their_start: float) -> None:
+    """Round by round, so that what slows the machine for a while slows both."""
+    pairs = list(zip(ours, theirs, strict=True))
+    rate = [b.transfer_seconds / a.folder_seconds for a, b in pairs]
+    cpu = [(a.outcome.cpu - our_start) / (b.outcome.cpu - their_start) for a, b in pairs]
+    aim(f"{what}: at least 3 × gphoto2's rate", f"{spread(rate, 2)} ×", median(rate) >= 3)
+    aim(f"{what}: at most 0.5 × gphoto2's CPU per GB", f"{spread(cpu, 2)} ×", median(cpu) <= 0.5)

@@ -7,7 +7,6 @@ bound is another.
 from __future__ import annotations
 
 import shutil
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,39 +24,36 @@ FOLDER_TOTAL_MIB = 120
 
 def run(options: Options) -> None:
     large, many = ("700M", 60) if options.quick else ("6G", 400)
-    rounds = 1 if options.quick else 3
-    loads = [("nothing", None, 1), (f"{many} × 1 MB", f"{many}:1M:JPG", rounds)]
-    loads += [(f"1 × {large}iB", f"1:{large}:MP4", 1 if options.quick else 2)]
+    often = 1 if options.quick else 3
+    small, big = f"{many} × 1 MB", f"1 × {large}iB"
+    loads = {"nothing": (None, 1), small: (f"{many}:1M:JPG", often), big: (f"1:{large}:MP4", 1)}
     begin("memory", f"peak resident MiB with 1 MB files and with one of {large}iB, from {BODY} on loopback")
-    kinds = ["folder"]
+    kinds = ["folder", "s3"]
     if reason := stores.why_not():
         say(f"without S3: {reason}")
-    else:
-        kinds.append("s3")
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for load, card, times in loads:
+        kinds.remove("s3")
+    found: dict[str, dict[str, list[float]]] = {kind: {} for kind in kinds}
+    for load, (card, times) in loads.items():
         with Camera(options.folder, BODY, card) as camera:
             for kind in kinds:
-                for _ in range(times):
-                    found[load, kind].append(_peak_mib(options.folder / "run", camera, kind))
-    names = [load for load, _, _ in loads]
-    rows = [
-        [kind, *(f"{spread(found[load, kind], 1)}  n={len(found[load, kind])}" for load in names)]
-        for kind in kinds
-    ]
-    say("peak, MiB; median (min–max):")
-    table(["destination", *names], rows)
-    small, big = names[1], names[2]
+                found[kind][load] = [_peak_mib(options.folder / "run", camera, kind) for _ in range(times)]
+    _tell(found)
     for kind in kinds:
-        growth = max(found[big, kind]) - median(found[small, kind])
+        growth = max(found[kind][big]) - median(found[kind][small])
         limit = GROWTH_MIB[kind]
-        aim(
-            f"growth to a {kind}, largest file against small ones: under {limit} MiB",
-            f"{growth:.1f} MiB",
-            growth < limit,
-        )
-    total = max(value for (_, kind), values in found.items() if kind == "folder" for value in values)
+        what = f"growth with destination {kind}, largest file against small ones: under {limit} MiB"
+        aim(what, f"{growth:.1f} MiB", growth < limit)
+    total = max(value for values in found["folder"].values() for value in values)
     aim(f"in all with a folder: under {FOLDER_TOTAL_MIB} MiB", f"{total:.1f} MiB", total < FOLDER_TOTAL_MIB)
+
+
+def _tell(found: dict[str, dict[str, list[float]]]) -> None:
+    say("peak, MiB; median (min–max):")
+    rows = [
+        [kind, *(f"{spread(values, 1)}, n = {len(values)}" for values in loads.values())]
+        for kind, loads in found.items()
+    ]
+    table(["destination", *next(iter(found.values()))], rows)
 
 
 def _peak_mib(folder: Path, camera: Camera, kind: str) -> float:
