@@ -7,12 +7,13 @@ row a new change number, `seq`, and wakes whoever waits in `wait_for_change`.
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from agent.ledger.cameras import CameraRow, Cameras, Subject
 from agent.ledger.deliveries import Deliveries, Job, Outcome
 from agent.ledger.files import Files, Known, NewDelivery, NewFile
-from agent.ledger.store import LedgerLocked, LedgerUnusable, Row, Store, as_text, utc_now
+from agent.ledger.store import LedgerLocked, LedgerUnusable, Row, Store, as_text, explained, utc_now
 from agent.ledger.views import Orders, Views
 
 __all__ = [
@@ -52,6 +53,9 @@ class Ledger:
         try:
             await store.begin_run()
             return cls(store, await store.agent_value("epoch") or "", await store.agent_value("owner") or "")
+        except sqlite3.DatabaseError as error:
+            await store.close()
+            raise LedgerUnusable(explained(folder, error)) from error
         except BaseException:
             await store.close()
             raise

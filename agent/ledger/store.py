@@ -45,6 +45,10 @@ _PASSING = {
 }
 
 
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_DAMAGE = "It is damaged: move it away and start hotshoe again, which finds what is delivered and sends nothing twice."
+
+
 class LedgerLocked(Exception):
     """Another agent owns this state folder."""
 
@@ -126,7 +130,7 @@ class Store:
             return await cls._open_owned(folder / "ledger.db", lock_fd)
         except (sqlite3.Error, OSError) as error:
             os.close(lock_fd)
-            raise LedgerUnusable(f"cannot open {folder / 'ledger.db'}: {error}") from error
+            raise LedgerUnusable(explained(folder, error)) from error
         except BaseException:
             os.close(lock_fd)
             raise
@@ -168,7 +172,7 @@ class Store:
             return store
         except sqlite3.Error as error:
             await db.close()
-            raise LedgerUnusable(f"cannot read {path}: {error}") from error
+            raise LedgerUnusable(explained(folder, error)) from error
         except BaseException:
             await db.close()
             raise
@@ -256,10 +260,26 @@ class Store:
 
     async def all(self, sql: str, *parameters: Any) -> list[sqlite3.Row]:
         self.statements += 1
-        return list(await self._db.execute_fetchall(sql, parameters))
+        try:
+            return list(await self._db.execute_fetchall(sql, parameters))
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF in _DAMAGED:
+                raise LedgerUnusable(f"ledger.db cannot be used: {error}. {_DAMAGE}") from error
+            raise
 
     async def one(self, sql: str, *parameters: Any) -> sqlite3.Row:
         return (await self.all(sql, *parameters))[0]
+
+
+def explained(folder: Path, error: Exception) -> str:
+    """What is wrong with the ledger in `folder`, and what to do."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_IOERR and not os.statvfs(folder).f_bavail:
+        code = sqlite3.SQLITE_FULL  # so it is told where only the index of the journal finds no room
+    hint = _PASSING.get(code, "")
+    if code in _DAMAGED:
+        hint = _DAMAGE
+    return f"cannot use {folder / 'ledger.db'}: {error}. {hint}".rstrip()
 
 
 def _scripts() -> list[Traversable]:

@@ -33,6 +33,11 @@ def lock(folder: Path) -> None:
     _run("mount", "-o", "remount,ro", str(folder))
 
 
+def unlock(folder: Path) -> None:
+    """Make it writable again."""
+    _run("mount", "-o", "remount,rw", str(folder))
+
+
 @contextmanager
 def nobody() -> Iterator[None]:
     """Be a user without rights for the length of the block. The rights of all threads change."""

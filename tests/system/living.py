@@ -11,7 +11,9 @@ import json
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout, suppress
+from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,13 @@ import structlog
 from structlog.testing import capture_logs
 
 from agent.camera import Timing, faults
-from agent.cli import door
+from agent.cli import door, main
 from agent.cli.agent import Agent
 from agent.collector import collector, room
 from agent.ledger import store
 from agent.settings import load
 from agent.uploader import uploader
+from tests.simcam.card import OnDisk, Synthetic
 from tests.simcam.simcam import SimCamera
 
 QUICK = Timing(
@@ -151,7 +154,9 @@ class Said(msgspec.Struct, frozen=True):
 
 
 async def hotshoe(*words: object) -> Said:
-    """Call the command line in a process of its own."""
+    """Call the command line beside the agent in this process; an agent of its own gets a process of its own."""
+    if words[0] != "run":
+        return await asyncio.to_thread(_called, [str(word) for word in words])
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -168,6 +173,12 @@ async def hotshoe(*words: object) -> Said:
         await process.wait()
         raise
     return Said(process.returncode or 0, " ".join(out.decode().split()))
+
+
+def _called(words: list[str]) -> Said:
+    with redirect_stdout(StringIO()) as out, redirect_stderr(out):
+        code = main(words)
+    return Said(code, " ".join(out.getvalue().split()))
 
 
 @asynccontextmanager
@@ -192,7 +203,13 @@ async def living(config: Path) -> AsyncIterator[Living]:
 
 def held(folder: Path) -> Counter[str]:
     """SHA-256 of what stands under final names."""
-    return Counter(hashlib.sha256(path.read_bytes()).hexdigest() for path in published(folder))
+    found = [(path, path.stat()) for path in published(folder)]
+    return Counter(_digest(path, status.st_ino, status.st_size, status.st_mtime_ns) for path, status in found)
+
+
+@cache  # asked after every change, in the loop that the agent works in
+def _digest(path: Path, *_: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def published(folder: Path) -> list[Path]:
@@ -206,8 +223,13 @@ def published(folder: Path) -> list[Path]:
 def on_card(*cameras: SimCamera, but: frozenset[str] = frozenset()) -> Counter[str]:
     """SHA-256 of what is on the cards, but for files of these names."""
     return Counter(
-        digest
+        _digest_of(item.source)
         for camera in cameras
-        for path, digest in camera.contents().items()
-        if path.rsplit("/", 1)[1] not in but
+        for item in camera.files()
+        if isinstance(item.source, Synthetic | OnDisk) and item.name not in but
     )
+
+
+@cache
+def _digest_of(source: Synthetic | OnDisk) -> str:
+    return source.sha256()
