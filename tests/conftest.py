@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -13,6 +14,17 @@ MUST_RUN = frozenset(filter(None, os.environ.get("HOTSHOE_MUST_RUN", "").split("
 
 hypothesis.settings.register_profile("hotshoe", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("hotshoe")
+
+
+LINK = ("camera", "simcam", "cli", "test_spool_crash.py", "ledger/test_model.py", "ledger/test_sql.py")
+"""Tests that talk over sockets, start processes or wait for deadlines: the lane `link`, not the quick one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if any(item.path.is_relative_to(here / place) for place in LINK):
+            item.add_marker(pytest.mark.link)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -194,7 +194,7 @@ class Truth:
 class World:
     """A card with its true files, and a ledger of ten lines that only ever hears news."""
 
-    is_rounding: bool  # else the camera tells every time alike, and one second makes a difference
+    is_rounding: bool  # else the camera tells every time alike
     files: list[Truth] = field(default_factory=list)
     rows: dict[int, Known] = field(default_factory=dict)
     clock: int = 0
@@ -206,7 +206,7 @@ class World:
             for f in self.files
             if f.name == name and self.clock - f.second <= (4 if self.is_rounding else 2)
         ]
-        alike = [f for f in near if f.size == size and (self.is_rounding or f.second == self.clock)]
+        alike = [f for f in near if f.size == size]
         if alike or (near and (is_growing or any(f.is_growing for f in near))):
             return  # no camera does that, and nobody could tell them apart
         self.files.append(Truth(len(self.files) + 1, name, size, self.clock, is_growing=is_growing))
