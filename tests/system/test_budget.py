@@ -245,7 +245,7 @@ async def test_a_disk_that_others_have_filled_is_a_wait(budget: str, tmp_path: P
         small_disk(tmp_path / "disk", DISK_MEBIBYTES) as disk,
         SimCamera("eos-r7", "3:2M:JPG,1:10M:MP4") as camera,
     ):
-        (disk / "others").write_bytes(bytes(15 << 20))
+        (disk / "others").write_bytes(bytes((DISK_MEBIBYTES - 1) << 20))
         more = {"spool": {"budget": budget, "path": disk / "spool"}}
         config = configuration(tmp_path, {"main": camera}, photos, more=more)
         async with living(config) as here:
