@@ -54,6 +54,7 @@ class Agent:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._has_begun = False
+        self._changing = asyncio.Lock()
 
     @classmethod
     async def open(cls, settings: Settings) -> Agent:
@@ -79,12 +80,13 @@ class Agent:
     async def run(self) -> None:
         """Serve cameras and destinations until cancelled."""
         try:
-            for name in self.settings.destinations:
-                await self._add_destination(name)
-            self._start("uploader", self.uploader.run())
-            for camera in self.settings.cameras:
-                await self._add_camera(camera.name)
-            self._has_begun = True
+            async with self._changing:
+                for name in self.settings.destinations:
+                    await self._add_destination(name)
+                self._start("uploader", self.uploader.run())
+                for camera in self.settings.cameras:
+                    await self._add_camera(camera.name)
+                self._has_begun = True
             await self._stopping.wait()
         finally:
             await self._stop(list(self._tasks))
@@ -106,6 +108,10 @@ class Agent:
 
     async def apply(self, new: Settings) -> list[str]:
         """Take over changed settings; return, in words, what needs a restart. What did not change goes on."""
+        async with self._changing:
+            return await self._apply(new)
+
+    async def _apply(self, new: Settings) -> list[str]:
         changes = differences(self.settings, new)
         later = sorted(changes.others & {"state_dir", "log"})
         if new.spool_path != self.settings.spool_path:
@@ -166,8 +172,8 @@ class Agent:
 
     async def pause_camera(self, name: str, by: str) -> None:
         """Let go of a camera until a person resumes it."""
-        await self._stop([f"camera {name}"])
         self.collectors.pop(name, None)
+        await self._stop([f"camera {name}"])
         await self.ledger.cameras.set_subject("camera", name, "paused", reason=f"paused by {by}", by=by)
 
     @property

@@ -94,10 +94,9 @@ async def _send(agent: Agent, row: Row, to: str | None) -> list[Sent]:
     if not wanted:
         return [Sent(file_id, name, to, "no route")]
     before = {delivery["destination"]: delivery["state"] for delivery in row["deliveries"]}
-    if row["state"] == "skipped" or any(
-        before.get(each.destination) in ("failed", "skipped") for each in wanted
-    ):
-        await agent.ledger.orders.retry([file_id])
+    again = [each.destination for each in wanted if before.get(each.destination) in ("failed", "skipped")]
+    if row["state"] == "skipped" or again:
+        await agent.ledger.orders.retry([file_id], destinations=again)
     await agent.ledger.files.owe(file_id, wanted)
     agent.want(file_id)
     words = {"done": "delivered already", "queued": "under way", "uploading": "under way"}

@@ -83,16 +83,23 @@ class Orders:
         self._store = store
 
     @shielded
-    async def retry(self, file_ids: Sequence[int] | None) -> int:
+    async def retry(
+        self, file_ids: Sequence[int] | None, *, destinations: Sequence[str] | None = None
+    ) -> int:
         """Queue failed and skipped deliveries of these files again (None: every failed one); return how many.
 
-        What waits for the clock waits no longer. A file that is gone from its card stays gone.
+        `destinations`: to these alone. What waits for the clock waits no longer. A file that is gone from its card stays gone.
         """
         marks = ", ".join("?" * len(file_ids or ()))
         of_files = "" if file_ids is None else f" AND id IN ({marks})"
         of_deliveries = "" if file_ids is None else f" AND file_id IN ({marks})"
         states = "('failed')" if file_ids is None else "('failed', 'skipped')"
         values = file_ids or ()
+        to = (
+            ""
+            if destinations is None
+            else f" AND destination IN ({', '.join('?' * len(destinations)) or 'NULL'})"
+        )
         async with self._store.transaction(durable=True):
             if file_ids is not None:
                 await self._store.do(
@@ -111,9 +118,9 @@ class Orders:
             )
             rows = await self._store.all(
                 "UPDATE delivery SET state = 'queued', fault_code = NULL, fault_detail = '', skipped_by = NULL, skip_reason = NULL,"
-                f" next_try_at = NULL WHERE state IN {states}{of_deliveries}"
+                f" next_try_at = NULL WHERE state IN {states}{of_deliveries}{to}"
                 " AND NOT EXISTS (SELECT 1 FROM file f WHERE f.id = file_id AND f.state = 'gone') RETURNING id",
-                *values,
+                *(*values, *(destinations or ())),
             )
         return len(rows)
 

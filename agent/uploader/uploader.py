@@ -29,6 +29,7 @@ log = structlog.get_logger("uploader")
 _STRENGTH = (Proof.CHECKSUM, Proof.READBACK, Proof.SIZE)
 _RETRY_CAP_SECONDS = 300.0
 _LONGEST_WAIT_SECONDS = 60.0
+_LONGEST_ASKED_SECONDS = 900.0
 _SWEEP_SECONDS = 1.0
 _STOP_SECONDS = 5.0  # for the ledger, when the agent stops: what is not settled then, a restart settles
 
@@ -212,6 +213,9 @@ class Uploader:
             events.info("uploading", key=job.key, attempt=job.tries)
             await self._deliver(target, job, events)
         except (Suspended, Restarted, Gone) as pause:
+            if job.sha256 and not self._spool.is_finished(job.file_id):  # somebody took it out of the spool
+                await self._ledger.files.fetch_again([job.file_id])
+                self.on_back()
             await self._ledger.deliveries.postpone(job.id, waiting_for="camera", code=None)
             events.info("waiting", waiting_for="camera", reason=type(pause).__name__.lower())
         except Fault as caught:
@@ -246,7 +250,7 @@ class Uploader:
             events.error("failed", code=caught.code, hint=caught.hint, detail=caught.detail)
             return
         next_try = self._alarm(
-            caught.retry_after_seconds or backoff_seconds(job.tries, first=2.0, cap=_RETRY_CAP_SECONDS)
+            _asked(caught) or backoff_seconds(job.tries, first=2.0, cap=_RETRY_CAP_SECONDS)
         )
         await self._ledger.deliveries.postpone(
             job.id,
@@ -273,7 +277,7 @@ class Uploader:
         if time.monotonic() < target.retry_at:
             return  # another upload has met the same outage
         target.failures += 1
-        wait = caught.retry_after_seconds or backoff_seconds(target.failures, first=1.0, cap=60.0)
+        wait = _asked(caught) or backoff_seconds(target.failures, first=1.0, cap=60.0)
         target.retry_at = time.monotonic() + wait
         next_try = self._alarm(wait)
         await self._ledger.cameras.set_subject(
@@ -338,3 +342,8 @@ async def _end(task: asyncio.Task[None] | None) -> None:
     if task:
         task.cancel()
         await asyncio.wait([task])
+
+
+def _asked(caught: Fault) -> float:
+    """The wait that the destination asked for, if it is a sane one."""
+    return min(caught.retry_after_seconds or 0.0, _LONGEST_ASKED_SECONDS)

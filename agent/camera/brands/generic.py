@@ -31,7 +31,7 @@ from agent.camera.objects import (
     is_continued,
 )
 from agent.camera.preview import embedded_jpeg
-from agent.camera.reading import LAST_NARROW_OFFSET, Methods, Reading
+from agent.camera.reading import Methods, Reading
 from agent.camera.session import Session, Sink
 from agent.camera.transactions import Transactions
 from agent.faults import Fault, Scope, fault
@@ -182,8 +182,8 @@ class Generic:
         if fresh is None:
             return None
         size = fresh.size
-        if size is None and (item.size or 0) > LAST_NARROW_OFFSET:
-            size = item.size  # the camera's field says "4 GiB or more", which is what we know
+        if size is None and not item.is_just_written:
+            size = item.size  # the camera's field cannot say more than what was found out before, if it was
         is_open = item.is_just_written or item.size is None
         return msgspec.structs.replace(fresh, size=size, captured=item.captured, is_just_written=is_open)
 
