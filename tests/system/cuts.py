@@ -28,7 +28,7 @@ class Cuts:
 
     def run(self) -> None:
         print(f"cuts: {self.kind}, {self.cuts} cuts of the link, seed {self.seed}", flush=True)
-        with SimCamera("eos-60d", CARD, mbit=400) as camera, place(self.kind, self.folder) as where:
+        with SimCamera("eos-60d", CARD, mbit=80) as camera, place(self.kind, self.folder) as where:
             config = configuration(self.folder, camera, where, budget="200 MB")
             process = agent(["run", "--config", str(config), "--once", "--patience", "60"], self.log)
             trouble = threading.Thread(target=self._break_things, args=(camera, where, process.poll))
@@ -43,13 +43,15 @@ class Cuts:
         self.report()
 
     def _break_things(self, camera: SimCamera, where: Place, poll: Callable[[], int | None]) -> None:
-        """Cut after a random number of bytes; when that cut has struck, arm the next."""
+        """Cut after a random number of bytes; when that cut has struck, arm the next. Outages of the store go beside it."""
+        outage = threading.Thread()
         for number in range(self.cuts):
             before = camera.stats.troubles["cut_after"]
             # One in six strikes in the handshake or the listing; more in a row would only make the agent wait longer.
             camera.trouble.cut_after(self.random.randint(1, 3000 if number % 6 == 0 else 4_000_000))
-            if number % OUTAGES_PER_CUT == 5 and isinstance(where, S3Place):
-                where.restart()
+            if number % OUTAGES_PER_CUT == 5 and isinstance(where, S3Place) and not outage.is_alive():
+                outage = threading.Thread(target=where.restart)
+                outage.start()
                 self.outages += 1
             if number % 3 == 0:
                 camera.shoot("JPG:1500K")
@@ -58,9 +60,13 @@ class Cuts:
             if poll() is not None:
                 break
         camera.trouble.heal("cut_after")
+        if outage.ident:
+            outage.join()
 
     def _judge(self, camera: SimCamera, where: Place) -> None:
         self.struck = camera.stats.troubles["cut_after"]
+        if self.struck < 0.9 * self.cuts:
+            self.problems.append(f"only {self.struck} of {self.cuts} cuts struck before all was delivered")
         card, held = camera.contents(), where.visible()
         found = Counter(where.digest(key) for key in held)
         if Counter(card.values()) != found:
