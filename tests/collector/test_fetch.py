@@ -19,6 +19,7 @@ from agent.ledger import NewDelivery
 from agent.spool import disk
 from tests.collector.scripted import JPEG, SERIAL, Body, File, content, lost, made
 from tests.collector.workbench import Workbench
+from tests.ledger.failing import Failing
 from tests.ledger.given import keys_of, shot
 
 
@@ -578,3 +579,49 @@ async def test_what_was_sacrificed_is_fetched_again_when_its_destination_works(b
 
 async def scanned(body: Body, times: int) -> bool:
     return body.scans >= times
+
+
+# -- a ledger that fails
+
+
+async def test_the_ledger_fails_at_any_point(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three times in a row, from the first, second, third … transaction on, until it is met no more."""
+    failing = Failing(bench.ledger, monkeypatch)
+    first = 0
+    while failing.count >= first:
+        first += 1
+        failing.begin = failing.end = 0
+        names = [f"{first}-{n}.JPG" for n in range(3)]
+        body = Body(*(made(name, 250) for name in names[:2]))
+        failing.count, failing.begin, failing.end = 0, first, first + 3
+        with structlog.testing.capture_logs():
+            async with bench.visiting(body) as visit:
+                await visit.idle()
+                body.shoot(made(names[2], 250, is_just_written=True))
+                await bench.until_states(**{name.replace(".", "_"): "fetched" for name in names})
+                await visit.idle()
+                assert body.scans == 1, "one visit"
+        for name in names:
+            await bench.assert_fetched(name, content(name, 250))
+    assert first > 5
+
+
+async def test_a_ledger_that_stays_full_does_not_keep_a_visit_from_ending(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_LAST_SECONDS", 0.01)
+    failing = Failing(bench.ledger, monkeypatch)
+    body = Body(made("A.JPG", 250))
+
+    def full(item: Object, offset: int) -> None:
+        failing.begin, failing.end = failing.count + 1, 1 << 30
+
+    body.on_read = full
+    with structlog.testing.capture_logs():
+        async with asyncio.timeout(10):
+            async with bench.visiting(body):
+                await failing.met.wait()
+        failing.end = 0
+    assert bench.stored(await bench.ledger.files.file(1) or {}) == content("A.JPG", 250)
+    async with bench.visiting(Body(made("A.JPG", 250))):
+        await bench.until_states(A_JPG="fetched")

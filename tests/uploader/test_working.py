@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import structlog
 
-from agent.ledger import store as ledger_store
 from agent.spool import FAULTS as SPOOL_FAULTS
 from agent.uploader import uploader as uploader_module
+from tests.ledger.failing import Failing
 from tests.uploader.scripted import Destination, Hold, scripted
 from tests.uploader.workbench import Growing, Workbench, until_set
 
@@ -278,10 +277,13 @@ async def test_no_more_at_once_than_all_together_may(bench: Workbench) -> None:
         await bench.checked(place, name, workers=4)
     files = [await bench.fetched(f"{n}.JPG", 50, to=list(places)) for n in range(4)]
     most = 0
+    meeting = threading.Barrier(2)  # uploads that are alone wait for company, or none would ever overlap
 
     def count() -> None:
         nonlocal most
         most = max(most, sum(len(place.open) for place in places.values()))
+        with suppress(threading.BrokenBarrierError):
+            meeting.wait(5)
 
     for place in places.values():
         place.script["write"] = [count] * 4
@@ -537,32 +539,12 @@ async def test_a_sweep_that_fails_comes_again(bench: Workbench, memory: Destinat
 # -- a ledger that fails
 
 
-class Failing:
-    """The ledger's disk, full for some transactions in a row."""
-
-    def __init__(self, bench: Workbench, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(ledger_store, "RETRY_SECONDS", 0.001)
-        self._transaction = bench.ledger._store.transaction
-        monkeypatch.setattr(bench.ledger._store, "transaction", self.transaction)
-        self.begin, self.end, self.count = 0, 0, 0
-
-    @asynccontextmanager
-    async def transaction(self, **how: bool) -> AsyncIterator[None]:
-        self.count += 1
-        async with self._transaction(**how):
-            yield
-            if self.begin <= self.count < self.end:  # at the commit
-                error = sqlite3.OperationalError("database or disk is full")
-                error.sqlite_errorcode = sqlite3.SQLITE_FULL
-                raise error
-
-
 async def test_the_ledger_fails_at_any_point(
     bench: Workbench, memory: Destination, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three times in a row, from the first, second, third … transaction on, until it is met no more."""
     await bench.checked(memory, workers=1)
-    failing = Failing(bench, monkeypatch)
+    failing = Failing(bench.ledger, monkeypatch)
     bench.run()
     everything: dict[str, bytes] = {}
     first = 0
@@ -585,7 +567,7 @@ async def test_a_ledger_that_stays_full_does_not_keep_the_agent_from_stopping(
 ) -> None:
     monkeypatch.setattr(uploader_module, "_STOP_SECONDS", 0.05)
     file, hold = await in_the_middle(bench, memory, "commit")
-    failing = Failing(bench, monkeypatch)
+    failing = Failing(bench.ledger, monkeypatch)
     failing.begin, failing.end = 1, 1 << 30
     with structlog.testing.capture_logs():
         stopping = asyncio.create_task(bench.stop())
@@ -605,7 +587,7 @@ async def test_nothing_is_lost_between_the_commit_and_the_ledger(
 ) -> None:
     await bench.checked(memory)
     file = await bench.fetched()
-    failing = Failing(bench, monkeypatch)
+    failing = Failing(bench.ledger, monkeypatch)
     bench.run()
     await bench.until_calls(memory, "write")
     failing.begin, failing.end = failing.count + 1, 1 << 30
