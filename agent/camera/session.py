@@ -93,6 +93,7 @@ class Session:
         self.responder_guid = b""
         self.responder_name = ""
         self.failure: Fault | None = None  # why it is closed
+        self.lost_in: int | None = None  # the operation that was under way then
         self.transactions: Counter[int] = Counter()  # sent, by operation
         self.bytes_received = 0  # payload
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)  # whoever reads them clears them
@@ -345,6 +346,7 @@ class Session:
         if self.failure is not None:
             return
         self.failure = failure
+        self.lost_in = self._exchange.code if self._exchange else None
         self._event.close()
         self._command.close()
         if self._watch is not None:

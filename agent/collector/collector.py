@@ -36,8 +36,8 @@ FAULTS = {
     ),
 }
 _LONGEST_PAUSE_SECONDS = 30.0
-# A link that breaks so soon and before it gave one file, twice in a row, was not ready (an EOS 2000D resets early
-# requests). One that merely is bad gives files in between.
+# A body that breaks the link so soon over a description, twice in a row, was not ready (an EOS 2000D resets early
+# GetObjectInfo). A bad link breaks anywhere, and mostly inside the content of a file.
 _EARLY_SECONDS = 5.0
 _REMEMBER_SECONDS = 5.0
 
@@ -140,15 +140,12 @@ class Collector:
             "camera ready", camera=self.settings.name, model=who.model, serial=who.serial, is_new=row.is_new
         )
         self._visit = Visit(body, self.settings, row, self._around)
-        ready_at, fetched_before = time.monotonic(), self._around.progress.fetched_files
+        ready_at = time.monotonic()
         try:
             await self._visit.run(self._on_scanned)
         finally:
             self._visit = None
-            is_early = (
-                time.monotonic() - ready_at < _EARLY_SECONDS
-                and self._around.progress.fetched_files == fetched_before
-            )
+            is_early = time.monotonic() - ready_at < _EARLY_SECONDS and body.broke_over_a_description
             self._early_losses = self._early_losses + 1 if is_early else 0
             if self._early_losses > 1:
                 body.settle_longer()

@@ -95,6 +95,11 @@ class Generic:
         self.transactions.memory.note(_SETTLING, f"{min(self.timing.settle, max(1.0, 2 * before)):g}")
 
     @property
+    def broke_over_a_description(self) -> bool:
+        """The link was lost while an object's description was asked for: what a body that is not ready does."""
+        return self.session.lost_in in self.info_operations
+
+    @property
     def settling_seconds(self) -> float:
         """How long this model must be left alone after OpenSession, whatever it answers (2000D: 5 s, protocol.md §7.4)."""
         return float(self.transactions.memory.recall(_SETTLING) or 0)
