@@ -33,6 +33,7 @@ class Target:
         self.retry_at = 0.0  # monotonic
         self.started_at = 0.0  # monotonic: when it last got a worker
         self.tasks: set[asyncio.Task[None]] = set()
+        self.is_dry = False  # there was nothing for it when we looked last
         self.sweeping: asyncio.Task[None] | None = None
         self.is_awaited = False  # a look for a delivery met the sweep
         self.sweep_at = 0.0  # monotonic: not before

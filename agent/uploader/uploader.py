@@ -117,6 +117,7 @@ class Uploader:
                 target.is_awaited = target.sweeping is not None
                 continue
             job = await self._ledger.deliveries.claim(target.name, self._spool.growing)
+            target.is_dry = job is None
             if job is None:
                 continue
             if target.paused or self.targets.get(target.name) is not target:  # since we asked
@@ -141,7 +142,7 @@ class Uploader:
         """Sweep the destinations that have nothing else to do, beside the loop: one that hangs holds up no other."""
         now = time.monotonic()
         for target in self.targets.values():
-            if target.tasks or target.room <= 0:
+            if target.tasks or target.room <= 0 or not target.is_dry:
                 continue
             if not target.failures and target.swept_changes == self._ledger.changes:
                 continue

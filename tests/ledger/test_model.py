@@ -237,4 +237,4 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 TestLedgerAgainstModel = LedgerMachine.TestCase
-TestLedgerAgainstModel.settings = settings(max_examples=30, stateful_step_count=40)
+TestLedgerAgainstModel.settings = settings(max_examples=20, stateful_step_count=40)

@@ -321,8 +321,7 @@ async def test_with_one_slot_both_have_their_turn(bench: Workbench) -> None:
     bench.run()
     for name in places:
         await bench.until_done(*files, destination=name)
-    ahead = [order[:end].count("a") - order[:end].count("b") for end in range(11)]
-    assert ahead[-1] == 0 and max(map(abs, ahead)) <= 3, order  # a sweep may cost a turn or two
+    assert order in (["a", "b"] * 5, ["b", "a"] * 5)
 
 
 async def test_small_and_new_first(bench: Workbench, memory: Destination) -> None:
