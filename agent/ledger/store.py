@@ -137,7 +137,7 @@ class Store:
 
     @classmethod
     async def _open_owned(cls, path: Path, lock_fd: int) -> Store:
-        db = await aiosqlite.connect(path, isolation_level=None)
+        db = await _connect(path, isolation_level=None)
         try:
             os.chmod(path, 0o600)
             db.row_factory = sqlite3.Row
@@ -159,7 +159,7 @@ class Store:
             sqlite3.connect(
                 uri, uri=True
             ).close()  # the thread of aiosqlite outlives its loop if this fails there
-            db = await aiosqlite.connect(uri, uri=True, isolation_level=None)
+            db = await _connect(uri, uri=True, isolation_level=None)
         except sqlite3.Error as error:
             raise LedgerUnusable(
                 f"there is no ledger to read at {path}: has hotshoe run with this configuration? ({error})"
@@ -288,6 +288,13 @@ def _scripts() -> list[Traversable]:
     return sorted(
         (each for each in folder.iterdir() if each.name.endswith(".sql")), key=lambda each: each.name
     )
+
+
+async def _connect(database: str | Path, **options: Any) -> aiosqlite.Connection:
+    """Connect, with a thread that keeps no process alive: one that hangs in a dead disk's call must not either."""
+    connecting = aiosqlite.connect(database, **options)
+    connecting._thread.daemon = True
+    return await connecting
 
 
 def _lock(folder: Path) -> int:

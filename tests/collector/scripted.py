@@ -93,6 +93,8 @@ class Body:
     async def close(self) -> None:
         self.is_closed = True
 
+    broke_over_a_description = False
+
     def settle_longer(self) -> None:
         self.settles_longer = True
 
