@@ -85,7 +85,7 @@ def fault_of(backend: Backend) -> Fault:
 def store() -> Iterator[tuple[Canned, Backend]]:
     """A store that says what it is told to, and a backend that talks to it: making one takes half a second."""
     with canned() as prepared:
-        backend = open_s3(prepared.url)
+        backend = open_s3(prepared.url, connect_timeout_seconds=20, read_timeout_seconds=20)
         yield prepared, backend
         backend.close()
 
