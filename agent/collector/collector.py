@@ -87,14 +87,12 @@ class Collector:
             self._hurry.clear()  # before the attempt: who hurries from here on is heard, also while it fails
             try:
                 await self._serve_once()
-            except Fault as caught:
-                await self._pause(caught)
             except Exception as error:
-                bug = _first_fault(error)
-                if bug is None:
+                caught = _first_fault(error)
+                if caught is None:
                     log.exception("unclassified", camera=self.settings.name)
-                    bug = fault(FAULTS, "camera.unclassified", type(error).__name__)
-                await self._pause(bug)
+                    caught = fault(FAULTS, "camera.unclassified", type(error).__name__)
+                await self._pause(caught)
 
     async def _serve_once(self) -> None:
         settings, around = self.settings, self._around
@@ -122,7 +120,8 @@ class Collector:
                     async with asyncio.timeout(_REMEMBER_SECONDS):
                         await around.ledger.cameras.remember_of_models(around.model_memory)
         finally:
-            await body.close()
+            with suppress(Fault):  # it is over either way, and a cancellation must not be lost to this
+                await body.close()
 
     async def _visit_body(self, body: Body) -> None:
         who = body.identity

@@ -80,6 +80,8 @@ class Body:
         self.on_listed: Callable[[str], Awaitable[None] | None] = lambda folder: None
         self.is_closed = False
         self.settles_longer = False
+        self.broke_over_a_description = False
+        self.on_close: Callable[[], None] = lambda: None
         self.memory: dict[str, str] = {}
 
     @property
@@ -92,8 +94,7 @@ class Body:
 
     async def close(self) -> None:
         self.is_closed = True
-
-    broke_over_a_description = False
+        self.on_close()
 
     def settle_longer(self) -> None:
         self.settles_longer = True

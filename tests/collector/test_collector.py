@@ -217,3 +217,21 @@ async def test_stopping_while_it_waits_for_a_connection(
         async with running(bench):
             await network.changed.wait()
             await until_subject(bench, "waiting", "camera.asleep")
+
+
+async def test_trouble_while_letting_go_does_not_keep_it_from_stopping(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = Body(made("A.JPG", 50))
+
+    def trouble() -> None:
+        raise lost()
+
+    body.on_close = trouble
+    Network(monkeypatch, body)
+    collector = Collector(settings_of(), bench.around)
+    task = asyncio.create_task(collector.run())
+    await until_subject(bench, "ready")
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=5)
+    assert done and task.cancelled()
