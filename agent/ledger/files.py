@@ -121,16 +121,16 @@ class Files:
         """These were gone and are on the card again, or were left alone as backlog and are not."""
         async with self._store.transaction():
             for file_id in file_ids:
-                await self._store.do(
+                if await self._store.all(
                     "UPDATE file SET state = 'discovered', ended_at = NULL, skipped_by = NULL, skip_reason = NULL"
-                    " WHERE id = ? AND (state = 'gone' OR (state = 'skipped' AND skipped_by = 'backlog'))",
+                    " WHERE id = ? AND (state = 'gone' OR (state = 'skipped' AND skipped_by = 'backlog')) RETURNING id",
                     file_id,
-                )
-                await self._store.do(
-                    "UPDATE delivery SET state = 'queued', skipped_by = NULL, skip_reason = NULL, waiting_for = 'camera'"
-                    " WHERE file_id = ? AND state = 'skipped' AND skipped_by = 'card'",
-                    file_id,
-                )
+                ):
+                    await self._store.do(
+                        "UPDATE delivery SET state = 'queued', skipped_by = NULL, skip_reason = NULL, waiting_for = 'camera'"
+                        " WHERE file_id = ? AND state = 'skipped' AND skipped_by = 'card'",
+                        file_id,
+                    )
 
     @shielded
     async def mark_gone(self, file_ids: Sequence[int]) -> list[int]:
