@@ -587,10 +587,13 @@ async def test_nothing_is_lost_between_the_commit_and_the_ledger(
     await bench.checked(memory)
     file = await bench.fetched()
     failing = Failing(bench.ledger, monkeypatch)
-    bench.run()
-    await bench.until_calls(memory, "write")
-    failing.begin, failing.end = failing.count + 1, 1 << 30
+
+    def fail_from_here() -> None:
+        failing.begin, failing.end = failing.count + 1, 1 << 30
+
+    memory.script["write"] = [fail_from_here]
     with structlog.testing.capture_logs():
+        bench.run()
         await bench.until_calls(memory, "close upload")
         assert (await bench.delivery(file))["state"] == "uploading" and memory.published
         failing.end = 0
