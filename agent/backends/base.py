@@ -51,6 +51,7 @@ class Receipt(msgspec.Struct, frozen=True):
     checksum: str | None = None  # "sha256:…" or "crc32c:…", as compared
     location: str = ""  # the URL or path a person would look at
     version: str | None = None  # the store's own version or ETag, where it has one
+    has_leftovers: bool = False  # something of an earlier attempt could not be removed yet: `drop` is called later
 
 
 class Presence(StrEnum):
@@ -182,7 +183,10 @@ class Backend(Protocol):
         """Say what stands under `key`. Other size: DIFFERENT. Same size: compared by content."""
 
     def drop(self, key: str, token: str) -> None:
-        """Drop what an unfinished upload of this token left, if anything. Never touches what is published."""
+        """Drop what an unfinished upload of this token left, if anything. Never touches what is published.
+
+        Raises Fault ``<backend>.busy`` (Retryable, item) while the destination does not let go of it.
+        """
 
     def check(self) -> Check:
         """Write, read back, list, try to overwrite, delete a probe. Never raises; says it in the steps."""

@@ -8,14 +8,19 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 from agent.backends import Destination, FolderConfig, S3Config
 from agent.backends.base import Exclusive, Proof
+from tests.backends.disks import lock, small_disk
 from tests.backends.servers import rclone, seaweedfs
+from tests.backends.servers.process import Process
 
 MIB = 1 << 20
+FULL_BYTES = 24 * MIB
+"""More than a full root takes."""
 _numbers = itertools.count(1)
 
 
@@ -30,6 +35,10 @@ class Area(Protocol):
 
     takes_back: bool
     """Whether a damaged copy can be told to be ours, and so be removed once it is published."""
+    refused_names: frozenset[str]
+    """Keys among the suite's odd ones that this server cannot store."""
+    process: Process | None
+    """The server; None for a place without one."""
 
     def config(self, **changes: object) -> Destination: ...
 
@@ -45,15 +54,33 @@ class Area(Protocol):
     def vanish(self) -> None:
         """Take the root away: the drive is unplugged, the bucket deleted."""
 
+    # What cannot be had at a place is None, and a dash in the matrix.
+
+    def wrong_secret(self) -> Destination | None: ...
+
+    def missing_root(self) -> Destination | None: ...
+
+    def forbidden(self) -> Destination | None:
+        """Logged in, but without the right to write."""
+
+    def full(self) -> Destination | None:
+        """A root with room for less than `FULL_BYTES`."""
+
+    def close(self) -> None:
+        """Take down what was set up for one of these."""
+
 
 class FolderArea:
     proof = Proof.READBACK
     exclusive = Exclusive.ATOMIC
     chunk_bytes = MIB
     takes_back = True
+    refused_names: frozenset[str] = frozenset()
+    process: Process | None = None
 
     def __init__(self, root: Path):
         self.root = root
+        self._mounted = ExitStack()
 
     def config(self, **changes: object) -> Destination:
         return FolderConfig.model_validate({"path": self.root, "create": False, **changes})
@@ -74,6 +101,23 @@ class FolderArea:
     def vanish(self) -> None:
         shutil.rmtree(self.root)
 
+    def wrong_secret(self) -> Destination | None:
+        return None  # it has none
+
+    def missing_root(self) -> Destination | None:
+        return self.config(path=self.root.parent / "nowhere")
+
+    def forbidden(self) -> Destination | None:
+        disk = self._mounted.enter_context(small_disk(self.root.parent / "locked", 4))
+        lock(disk)
+        return self.config(path=disk)
+
+    def full(self) -> Destination | None:
+        return self.config(path=self._mounted.enter_context(small_disk(self.root.parent / "small", 16)))
+
+    def close(self) -> None:
+        self._mounted.close()
+
     def _files(self) -> list[tuple[str, Path]]:
         found = []
         for folder, _, names in os.walk(self.root):
@@ -86,10 +130,12 @@ class SeaweedArea:
     exclusive = Exclusive.ATOMIC
     chunk_bytes = 5 * MIB
     takes_back = True
+    refused_names: frozenset[str] = frozenset()
 
     def __init__(self, server: seaweedfs.SeaweedFS, url: str = ""):
         """`url`: another way to the server, such as a proxy."""
         self.server = server
+        self.process: Process | None = server.process
         self.url = url or server.url
         self.bucket = f"bucket-{next(_numbers)}"
         server.make_bucket(self.bucket)
@@ -110,6 +156,21 @@ class SeaweedArea:
     def vanish(self) -> None:
         self.server.remove_bucket(self.bucket)
 
+    def wrong_secret(self) -> Destination | None:
+        return self.config(secret_access_key="wrong")
+
+    def missing_root(self) -> Destination | None:
+        return self.config(bucket="no-such-bucket")
+
+    def forbidden(self) -> Destination | None:
+        return self.config(access_key_id="readerkey", secret_access_key="readersecret")
+
+    def full(self) -> Destination | None:
+        return None  # it has no quotas here
+
+    def close(self) -> None:
+        pass
+
 
 _PARTIAL = ".rclone_temp_multipart_"  # where rclone collects the parts, hidden from its own listings
 
@@ -119,9 +180,11 @@ class RcloneArea:
     exclusive = Exclusive.CHECKED
     chunk_bytes = 5 * MIB
     takes_back = False  # its ETag of a multipart upload is one thing at the end and another when asked
+    refused_names: frozenset[str] = frozenset()
 
     def __init__(self, server: rclone.Rclone):
         self.server = server
+        self.process: Process | None = server.process
         self.bucket = f"bucket-{next(_numbers)}"
         server.make_bucket(self.bucket)
 
@@ -144,6 +207,21 @@ class RcloneArea:
 
     def vanish(self) -> None:
         shutil.rmtree(self.server.data / self.bucket)
+
+    def wrong_secret(self) -> Destination | None:
+        return self.config(secret_access_key="wrong")
+
+    def missing_root(self) -> Destination | None:
+        return self.config(bucket="no-such-bucket")
+
+    def forbidden(self) -> Destination | None:
+        return None  # it has one kind of user
+
+    def full(self) -> Destination | None:
+        return None
+
+    def close(self) -> None:
+        pass
 
 
 def _s3_config(url: str, bucket: str, key: str, secret: str, changes: dict[str, object]) -> S3Config:
