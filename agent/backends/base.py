@@ -51,7 +51,7 @@ class Receipt(msgspec.Struct, frozen=True):
     checksum: str | None = None  # "sha256:…" or "crc32c:…", as compared
     location: str = ""  # the URL or path a person would look at
     version: str | None = None  # the store's own version or ETag, where it has one
-    has_leftovers: bool = False  # something of an earlier attempt could not be removed yet: `drop` is called later
+    has_leftovers: bool = False  # of an earlier attempt, which `drop` is to remove later
 
 
 class Presence(StrEnum):
