@@ -20,8 +20,15 @@ LINK = ("camera", "simcam", "cli", "test_spool_crash.py", "ledger/test_model.py"
 """Tests that talk over sockets, start processes or wait for deadlines: the lane `link`, not the quick one."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+SLOW_LINK = "HOTSHOE_SLOW_LINK" in os.environ
+"""Set by tests/backends/test_slow_link.py, whose network is slow: the tests for that run there and nowhere else."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
+    elsewhere = [item for item in items if (item.get_closest_marker("slow_link") is not None) != SLOW_LINK]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if item not in set(elsewhere)]
     for item in items:
         if any(item.path.is_relative_to(here / place) for place in LINK):
             item.add_marker(pytest.mark.link)

@@ -11,17 +11,22 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import google_crc32c
 import pytest
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from agent.backends import Destination, open_backend
 from agent.backends.base import Backend, Digests, Presence, Proof, Receipt, Upload
 from agent.faults import Fault, Kind, Scope
+from tests.backends.matrix import Note
 from tests.backends.places import Area
 
 OWNER = "suite"
+STALL_SECONDS = 25.0
+"""The longest that a call may take at a server that does not answer, with the timeouts of the tests."""
 _POOL = random.Random(20261122).randbytes(17_000_000)
 
 ODD_NAMES = [
@@ -87,11 +92,12 @@ class Conformance:
     kind: str
 
     @pytest.fixture
-    def backends(self) -> Iterator[list[Backend]]:
+    def backends(self, area: Area) -> Iterator[list[Backend]]:
         opened: list[Backend] = []
         yield opened
         for backend in opened:
             backend.close()
+        area.close()
 
     @pytest.fixture
     def backend(self, area: Area, backends: list[Backend]) -> Backend:
@@ -134,6 +140,13 @@ class Conformance:
     @pytest.mark.parametrize("key", ODD_NAMES)
     def test_odd_names(self, area: Area, backend: Backend, key: str) -> None:
         content = content_of(1000)
+        if key in area.refused_names:
+            with pytest.raises(Fault) as refusal:
+                deliver(backend, key, content)
+            assert refusal.value.code == f"{self.kind}.refused_name"
+            assert (refusal.value.kind, refusal.value.scope) == (Kind.PERMANENT, Scope.ITEM)
+            assert area.published() == {}
+            return
         deliver(backend, key, content)
         assert area.published() == {key: content}
         assert backend.find(key, 1000, digests_of(content)).presence is Presence.SAME
@@ -461,10 +474,129 @@ class Conformance:
             backend.browse("../..")
         assert refusal.value.code == f"{self.kind}.bad_key"
 
+    # Trouble with the whole destination.
+
     def test_a_root_that_vanished(self, area: Area, backend: Backend) -> None:
         area.vanish()
         for content in (content_of(10), content_of(area.chunk_bytes + 1)):
             with pytest.raises(Fault) as refusal:
                 deliver(backend, "a/x.jpg", content)
-            assert refusal.value.code in ("folder.missing", "s3.no_bucket")
+            assert refusal.value.code.endswith((".missing", ".no_bucket", ".no_container", ".no_share"))
             assert refusal.value.scope is Scope.WHOLE
+
+    @pytest.mark.parametrize("trouble", ["wrong_secret", "missing_root", "forbidden"])
+    def test_a_person_must_act(self, area: Area, backends: list[Backend], note: Note, trouble: str) -> None:
+        """A wrong password, no such share or bucket, no right to write: nobody burns tries on it."""
+        config = getattr(area, trouble)()
+        if config is None:
+            return note.nothing_to_test()
+        backend = self._open(config, backends)
+        for attempt in (
+            lambda: deliver(backend, "a/x.jpg", content_of(10)),
+            lambda: deliver(backend, "a/y.mp4", content_of(area.chunk_bytes + 1)),
+        ):
+            with pytest.raises(Fault) as refusal:
+                attempt()
+            assert (refusal.value.kind, refusal.value.scope) == (Kind.NEEDS_USER, Scope.WHOLE), refusal.value
+            assert not refusal.value.code.endswith(".unclassified")
+        check = backend.check()
+        assert check.fault is not None
+        assert (check.fault.kind, check.proof) == (Kind.NEEDS_USER, None)
+        assert not check.steps[-1].ok
+        assert check.fault.code in check.steps[-1].detail
+
+    def test_a_full_destination_is_a_wait(self, area: Area, backends: list[Backend], note: Note) -> None:
+        config = area.full()
+        if config is None:
+            return note.nothing_to_test()
+        backend = self._open(config, backends)
+        content = content_of(1000)
+        deliver(backend, "before.jpg", content)
+        large = content_of(17_000_000) * 2
+        with pytest.raises(Fault) as refusal:
+            deliver(backend, "x.mp4", large, "token2")
+        assert (refusal.value.kind, refusal.value.scope) == (Kind.RETRYABLE, Scope.WHOLE), refusal.value
+        assert refusal.value.code.endswith((".full", ".quota"))
+        backend.drop("x.mp4", "token2")
+        deliver(backend, "after.jpg", content)
+        for key in ("before.jpg", "after.jpg"):
+            assert backend.find(key, 1000, digests_of(content)).presence is Presence.SAME
+        assert backend.find("x.mp4", len(large), None).presence is Presence.ABSENT
+
+    def test_a_stalled_server_hangs_nobody(
+        self, request: pytest.FixtureRequest, area: Area, backend: Backend, note: Note
+    ) -> None:
+        if area.process is None:
+            return note.nothing_to_test()
+        content = content_of(3 * area.chunk_bytes)
+        upload = backend.start("x.mp4", len(content), "token1")
+        send(upload, content, 1)
+        token = upload.token
+        area.process.pause()
+        begun = time.monotonic()
+        try:
+            with pytest.raises(Fault) as refusal:
+                send(upload, content)
+                upload.commit(digests_of(content))
+            upload.close()
+            assert time.monotonic() - begun < STALL_SECONDS
+            assert (refusal.value.kind, refusal.value.scope) == (Kind.RETRYABLE, Scope.WHOLE), refusal.value
+            with pytest.raises(Fault) as refusal:
+                backend.find("y.jpg", 1, None)
+            assert refusal.value.kind is Kind.RETRYABLE
+            assert time.monotonic() - begun < 2 * STALL_SECONDS
+        finally:
+            area.process.resume()
+        self._finish(backend, area, token, content)
+
+    def test_a_server_that_is_killed(self, area: Area, backend: Backend, note: Note) -> None:
+        """In the middle of an upload; then it is started again and the upload goes on."""
+        if area.process is None:
+            return note.nothing_to_test()
+        content = content_of(3 * area.chunk_bytes)
+        upload = backend.start("x.mp4", len(content), "token1")
+        send(upload, content, 1)
+        token = upload.token
+        area.process.kill()
+        try:
+            with pytest.raises(Fault) as refusal:
+                send(upload, content)
+                upload.commit(digests_of(content))
+            upload.close()
+            assert (refusal.value.kind, refusal.value.scope) == (Kind.RETRYABLE, Scope.WHOLE), refusal.value
+            with pytest.raises(Fault) as refusal:
+                backend.start("y.jpg", 1, "token2")
+            assert (refusal.value.kind, refusal.value.scope) == (Kind.RETRYABLE, Scope.WHOLE), refusal.value
+        finally:
+            area.process.start()
+        self._finish(backend, area, token, content)
+
+    def _finish(self, backend: Backend, area: Area, token: str, content: bytes) -> None:
+        """As the engine would: look, go on, commit, clear away; a server may need a moment to let go."""
+        for attempt in Retrying(
+            retry=retry_if_exception_type(Fault),
+            stop=stop_after_delay(60),
+            wait=wait_fixed(0.5),
+            reraise=True,
+        ):
+            with attempt:
+                found = backend.find("x.mp4", len(content), digests_of(content))
+                if found.presence is Presence.ABSENT:
+                    upload = backend.start("x.mp4", len(content), token)
+                    token = upload.token
+                    try:
+                        send(upload, content)
+                        upload.commit(digests_of(content))
+                    finally:
+                        upload.close()
+                backend.drop("x.mp4", token)
+        assert area.published() == {"x.mp4": content}
+        assert area.partials() == []
+
+    @pytest.mark.slow_link
+    def test_on_a_slow_link(self, area: Area, backend: Backend) -> None:
+        """2 Mbit/s: no timeout may count a whole transfer."""
+        content = content_of(min(area.chunk_bytes + 100_000, 1_500_000))
+        receipt = deliver(backend, "x.jpg", content)
+        assert receipt.proof is area.proof
+        assert area.published() == {"x.jpg": content}

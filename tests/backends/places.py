@@ -105,7 +105,7 @@ class FolderArea:
         return None  # it has none
 
     def missing_root(self) -> Destination | None:
-        return self.config(path=self.root.parent / "nowhere")
+        return None  # a folder that is not there is a drive to plug in, which is a wait: test_folder.py
 
     def forbidden(self) -> Destination | None:
         disk = self._mounted.enter_context(small_disk(self.root.parent / "locked", 4))
