@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from agent import schedule
 from agent.faults import Fault
 
 RESERVED = ".hotshoe-"
@@ -91,6 +92,12 @@ class Entry(msgspec.Struct, frozen=True):
     size: int | None = None
 
 
+Limit = Annotated[
+    tuple[Annotated[str, AfterValidator(schedule.checked)], ...], BeforeValidator(schedule.several)
+]
+"""The lines of a limit with its timetable (agent/schedule.py), as they were written."""
+
+
 class DestinationConfig(BaseModel):
     """What every destination can be told. A backend's own Config adds to it and names the `kind`.
 
@@ -115,6 +122,15 @@ class DestinationConfig(BaseModel):
         description="How many files may be on their way here at the same time; empty: as set for all destinations.",
         ge=1,
         le=16,
+    )
+    limit: Limit = Field(
+        (),
+        title="Speed limit",
+        description=(
+            'Lines such as "512k 08:00-22:00", "pause mon-fri 08:00-18:00 video" or "off"; the first that applies counts. '
+            "A rate is in bytes a second (512k, 4M, 8Mbit), off is no limit, pause holds files back until later."
+        ),
+        max_length=schedule.MOST_LINES,
     )
     minimum_proof: Proof = Field(
         Proof.READBACK,

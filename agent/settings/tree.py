@@ -10,14 +10,13 @@ import re
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ByteSize,
-    ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
@@ -25,7 +24,10 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent.backends import Destination
-from agent.keys import Media
+from agent.backends.base import Limit
+from agent.settings.routes import Route
+from agent.settings.section import Section
+from agent.schedule import MOST_LINES
 
 ENV_PREFIX = "HOTSHOE_"
 ENV_SEPARATOR = "__"
@@ -78,18 +80,21 @@ def _budget(value: object) -> object:
     raise ValueError('must be a size such as "20 GiB", or a share of what is free such as "80%"')
 
 
-def _several(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
+def _zone(name: str) -> str:
+    try:
+        if name:
+            ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            "must be a time zone that this computer knows, such as Europe/Zurich (timedatectl list-timezones)"
+        ) from None
+    return name
 
 
 Slug = Annotated[str, AfterValidator(_slug)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CameraSettings(_Section):
+class CameraSettings(Section):
     """One camera on the network."""
 
     name: Slug = Field(title="Name", description="What the camera is called here, such as main.")
@@ -116,45 +121,24 @@ class CameraSettings(_Section):
     )
 
 
-class Match(_Section):
-    """Which files a route is for. What is left out matches everything."""
-
-    kind: Annotated[tuple[Media, ...], BeforeValidator(_several)] = Field(
-        default=(), title="Kinds", description="Among jpeg, raw, heif, video, audio, other."
-    )
-    camera: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
-        default=(), title="Cameras", description="Names of cameras."
-    )
-
-
-class Route(_Section):
-    """Where files go."""
-
-    destinations: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
-        min_length=1, title="Destinations", description='Names of destinations, such as ["archive"].'
-    )
-    match: Match = Field(default=Match(), title="Only", description="Which files; all by default.")
-    auto: bool = Field(
-        default=True, title="By itself", description="False sends a file only when a person asks for it."
-    )
-    template: str | None = Field(
-        default=None,
-        title="Template",
-        description="What files are called there, instead of the destination's own template.",
-    )
-
-
-class UploadSettings(_Section):
+class UploadSettings(Section):
     workers: int = Field(
         default=4,
         ge=1,
         le=64,
         title="Uploads at once",
-        description="Uploads that run side by side, over all destinations.",
+        description="Uploads that run side by side, over all destinations. Each may have one at any time.",
+    )
+    limit: Limit = Field(
+        default=(),
+        max_length=MOST_LINES,
+        title="Speed limit",
+        description='For all destinations together: lines such as "512k 08:00-22:00" or "pause 08:00-18:00 video";'
+        " the first that applies counts.",
     )
 
 
-class SpoolSettings(_Section):
+class SpoolSettings(Section):
     """Where files wait between the card and their destinations."""
 
     path: Path | None = Field(
@@ -173,7 +157,7 @@ class SpoolSettings(_Section):
         return int(_BYTE_SIZE.validate_python(self.budget))
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", title="Level", description="The least that is logged."
     )
@@ -189,6 +173,17 @@ class Settings(BaseSettings):
         extra="forbid", frozen=True, env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_SEPARATOR
     )
 
+    site: str = Field(
+        default="",
+        max_length=64,
+        title="Site",
+        description="What this place is called, for {site} in templates.",
+    )
+    time_zone: Annotated[str, AfterValidator(_zone)] = Field(
+        default="",
+        title="Time zone",
+        description="The zone of {local} in templates, such as Europe/Zurich; empty: this computer's.",
+    )
     state_dir: Path = Field(
         default=Path("state"), title="State folder", description="Where the ledger and the spool are kept."
     )
@@ -213,6 +208,11 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """The zone of `time_zone`; None: this computer's."""
+        return ZoneInfo(self.time_zone) if self.time_zone else None
 
     @property
     def spool_path(self) -> Path:
