@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from agent.camera.brands import choose
 from agent.camera.brands.generic import Generic as Body
+from agent.camera.deleting import Deletion
 from agent.camera.discovery import UPNP_PORT, knock
 from agent.camera.faults import FAULTS
 from agent.camera.link import Urgency
@@ -29,6 +30,7 @@ from agent.camera.timing import Timing
 __all__ = [
     "FAULTS",
     "Body",
+    "Deletion",
     "Folder",
     "Handle",
     "Identity",

@@ -97,6 +97,18 @@ _CONNECTION: dict[str, Advice] = {
     "camera.too_many_objects": _item(
         Kind.RETRYABLE, "The card holds more files than we list: move old folders off the card."
     ),
+    "camera.another_file": _item(
+        Kind.RETRYABLE, "Another file has taken its place on the card: nothing was deleted; the card is read again."
+    ),
+    "camera.delete_later": _item(
+        Kind.RETRYABLE, "The camera was busy and deleted nothing; it is asked again later."
+    ),
+    "camera.cannot_delete": _item(
+        Kind.PERMANENT, "This camera lets nobody delete over the network: delete on the camera itself."
+    ),
+    "camera.not_deleted": _item(
+        Kind.PERMANENT, "The camera said that it deleted the file, and still has it: delete it on the camera itself."
+    ),
 }  # fmt: skip
 
 _ANSWERS: dict[int, Advice] = {

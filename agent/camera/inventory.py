@@ -87,6 +87,10 @@ class Inventory:
     def knows_folder(self, handle: int) -> bool:
         return Handle(handle) in self._places
 
+    def folder_name(self, handle: int) -> str | None:
+        """Return the name of a DCF folder that this session has met; None for any other place."""
+        return self._places.get(Handle(handle))
+
     def learn_folder(self, handle: int, name: str | None) -> None:
         self._places[Handle(handle)] = name
 

@@ -136,9 +136,10 @@ class Transactions:
                 if session.failure is not None and session.failure.code != "camera.closed":
                     self.note_failed(operation)
                 raise
-            return self._learnt(operation, reply)
+            return self.learnt(operation, reply)
 
-    def _learnt(self, operation: int, reply: Reply) -> Reply:
+    def learnt(self, operation: int, reply: Reply) -> Reply:
+        """Return the reply, after taking note of what it says about the operation."""
         if reply.is_ok:
             if operation in HAS_ALTERNATIVE:
                 self.memory.note_worked(operation)

@@ -13,6 +13,7 @@ from pathlib import Path
 from agent.ledger.cameras import CameraRow, Cameras, Subject
 from agent.ledger.deliveries import Deliveries, Job, Outcome
 from agent.ledger.files import Files, Known, NewDelivery, NewFile
+from agent.ledger.journal import Journal, Proven
 from agent.ledger.store import LedgerLocked, LedgerUnusable, Row, Store, as_text, explained, utc_now
 from agent.ledger.views import Orders, Views
 
@@ -26,6 +27,7 @@ __all__ = [
     "NewDelivery",
     "NewFile",
     "Outcome",
+    "Proven",
     "Row",
     "Subject",
     "as_text",
@@ -43,6 +45,7 @@ class Ledger:
         self.cameras = Cameras(store)
         self.files = Files(store)
         self.deliveries = Deliveries(store)
+        self.journal = Journal(store)
         self.views = Views(store)
         self.orders = Orders(store)
 

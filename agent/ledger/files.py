@@ -287,8 +287,8 @@ class Files:
         return [int(row["id"]) for row in rows]
 
     async def sacrificeable(self, unreachable: Sequence[str], serial: str, limit: int = 20) -> list[Row]:
-        """This camera's fetched files that are verified somewhere, oldest first; none if any file's missing proof does
-        not wait on one of the `unreachable` destinations."""
+        """This camera's fetched files that are verified somewhere and were not deleted from their card, oldest first;
+        none if any file's missing proof does not wait on one of the `unreachable` destinations."""
         marks = ", ".join("?" * len(unreachable))  # NOT IN () is true, NOT IN (NULL) is not
         blocked = await self._store.all(
             "SELECT 1 FROM file f JOIN delivery d ON d.file_id = f.id WHERE f.state = 'fetched'"
@@ -300,7 +300,8 @@ class Files:
         rows = await self._store.all(
             "SELECT f.* FROM file f WHERE f.state = 'fetched' AND f.serial = ? AND EXISTS (SELECT 1 FROM delivery d WHERE"
             " d.file_id = f.id AND d.state = 'done' AND d.proof IN ('checksum', 'readback')) AND NOT EXISTS (SELECT 1 FROM"
-            " delivery d WHERE d.file_id = f.id AND d.state = 'uploading') ORDER BY f.fetched_at, f.id LIMIT ?",
+            " delivery d WHERE d.file_id = f.id AND d.state = 'uploading') AND NOT EXISTS (SELECT 1 FROM deletion x WHERE"
+            " x.file_id = f.id AND x.state IN ('started', 'unknown', 'deleted')) ORDER BY f.fetched_at, f.id LIMIT ?",
             *(serial, limit),
         )
         return [dict(row) for row in rows]

@@ -204,6 +204,7 @@ class Store:
                 "UPDATE delivery SET next_try_at = NULL WHERE state = 'queued' AND next_try_at IS NOT NULL"
             )
             await self.do("UPDATE file SET next_try_at = NULL WHERE next_try_at IS NOT NULL")
+            await self.do("UPDATE deletion SET state = 'unknown' WHERE state = 'started'")
 
     async def close(self) -> None:
         async with self._writing:

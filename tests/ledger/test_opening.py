@@ -67,18 +67,18 @@ async def test_a_migration_that_fails_leaves_the_version_as_it_was(
 ) -> None:
     from agent.ledger import store
 
-    good = resources.files("agent").joinpath("schema", "0001_ledger.sql")
-    bad = tmp_path / "0002.sql"
+    good = store._scripts()
+    bad = tmp_path / "9999.sql"
     bad.write_text("CREATE TABLE extra (x); CREATE TABLE counter (x);")
-    monkeypatch.setattr(store, "_scripts", lambda: [good, bad])
+    monkeypatch.setattr(store, "_scripts", lambda: [*good, bad])
     with pytest.raises(LedgerUnusable, match="counter already exists"):
         await Ledger.open(tmp_path / "state")
-    assert version_of(tmp_path / "state") == 1
+    assert version_of(tmp_path / "state") == VERSIONS
     with behind_the_back(tmp_path / "state") as db:
         assert not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'extra'").fetchall()
     bad.write_text("CREATE TABLE extra (x);")
     await (await Ledger.open(tmp_path / "state")).close()
-    assert version_of(tmp_path / "state") == 2
+    assert version_of(tmp_path / "state") == VERSIONS + 1
 
 
 async def test_a_second_owner_is_refused_in_words(ledger: Ledger, tmp_path: Path) -> None:

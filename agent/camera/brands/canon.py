@@ -47,6 +47,7 @@ class Canon(Generic):
     )
     storage_operations = (Operation.EOS_GET_STORAGE_IDS, Operation.EOS_GET_STORAGE_INFO)
     info_operations = (Operation.GET_OBJECT_INFO, Operation.EOS_GET_OBJECT_INFO)
+    delete_operations = (Operation.DELETE_OBJECT, Operation.EOS_DELETE_OBJECT)
 
     @classmethod
     def claims(cls, info: DeviceInfo) -> bool:
@@ -159,7 +160,9 @@ class Canon(Generic):
                 self.inventory.forget(handle)
                 added.pop(handle, None)
                 changed.pop(handle, None)
-                removed.append(Handle(handle))
+                if handle not in self._deleted:
+                    removed.append(Handle(handle))
+                self._deleted.discard(handle)
                 continue
             try:
                 item = await self._announced(record.object)

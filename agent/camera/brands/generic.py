@@ -16,6 +16,7 @@ from typing import ClassVar
 import msgspec
 from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
+from agent.camera.deleting import Deleting, Deletion
 from agent.camera.faults import FAULTS
 from agent.camera.inventory import Inventory, Known
 from agent.camera.link import Urgency
@@ -55,6 +56,7 @@ class Generic:
     methods: ClassVar[Methods] = Methods()
     storage_operations: ClassVar[tuple[int, int]] = (Operation.GET_STORAGE_IDS, Operation.GET_STORAGE_INFO)
     info_operations: ClassVar[Sequence[int]] = (Operation.GET_OBJECT_INFO,)
+    delete_operations: ClassVar[Sequence[int]] = (Operation.DELETE_OBJECT,)
 
     @classmethod
     def claims(cls, info: DeviceInfo) -> bool:
@@ -68,6 +70,10 @@ class Generic:
         self.inventory = Inventory(self.transactions, self.info_operations)
         self.reading = Reading(self.transactions, self.methods)
         self.identity = identity_of(session)
+        self._deleting = Deleting(
+            self.transactions, self.inventory, self.info_operations, self.delete_operations
+        )
+        self._deleted: set[int] = set()  # handles of what we deleted: their removal is no news
         self._slots: list[int] = []  # as the camera listed them last
         self._storage_ids: list[int] = []  # those with a usable card
         self._loop = asyncio.get_running_loop()
@@ -223,6 +229,14 @@ class Generic:
             if failure.scope is Scope.WHOLE:
                 raise
             return None
+
+    async def delete(self, item: Object) -> Deletion:
+        """Delete one object, as a listing of this session described it; see `Deleting.delete`."""
+        self._deleted.add(item.handle)
+        outcome = await self._deleting.delete(item)
+        if outcome.fault is not None:
+            self._deleted.discard(item.handle)
+        return outcome
 
     def _thumb_requests(self, item: Object) -> list[tuple[int, ...]]:
         return [(Operation.GET_THUMB, item.handle)]
