@@ -66,6 +66,7 @@ class RemoteBackend:
             removed(tree, path, token)
 
     def check(self) -> Check:
+        self.exclusive = None  # the server may have changed; until it is known, every commit looks
         found = probe.run(_Lent(self), self._owner)
         if found.fault is not None:
             return found
