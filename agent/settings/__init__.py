@@ -5,14 +5,14 @@
 A destination's own settings stand beside its backend.
 """
 
+from agent.settings.deletion import DeleteSettings
 from agent.settings.loading import EXAMPLE, load
 from agent.settings.problems import Problem, SettingsError
+from agent.settings.routes import Match, Route
 from agent.settings.tree import (
     CameraSettings,
     Changes,
     LogSettings,
-    Match,
-    Route,
     Settings,
     SpoolSettings,
     UploadSettings,
@@ -23,6 +23,7 @@ __all__ = [
     "EXAMPLE",
     "CameraSettings",
     "Changes",
+    "DeleteSettings",
     "LogSettings",
     "Match",
     "Problem",

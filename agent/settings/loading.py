@@ -118,16 +118,20 @@ def _cross_check(raw: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
     cameras = _tables(raw.get("cameras"))
     for name, destination in destinations.items():
         if isinstance(destination, dict):
-            yield from _check_template(("destinations", name, "template"), destination.get("template"))
+            yield from _check_template(("destinations", name, "template"), destination.get("template"), raw)
     for index, camera in enumerate(cameras):
         for other in cameras[:index]:
             if camera.get("name") and camera.get("name") == other.get("name"):
                 yield ("cameras", index, "name"), "is the name of another camera as well"
             elif camera.get("host") and _address(camera) == _address(other):
                 yield ("cameras", index, "host"), "is the address of another camera as well"
+    if isinstance(delete := raw.get("delete"), dict):
+        yield from _check_names(
+            ("delete", "destinations"), delete.get("destinations"), destinations, "destination"
+        )
     names = [camera["name"] for camera in cameras if isinstance(camera.get("name"), str)]
     for index, route in enumerate(_tables(raw.get("routes"))):
-        yield from _check_template(("routes", index, "template"), route.get("template"))
+        yield from _check_template(("routes", index, "template"), route.get("template"), raw)
         yield from _check_names(
             ("routes", index, "destinations"), route.get("destinations"), destinations, "destination"
         )
@@ -149,12 +153,15 @@ def _address(camera: Mapping[str, Any]) -> tuple[str, str]:
     return str(camera.get("host")), str(camera.get("port", 15740))
 
 
-def _check_template(loc: Loc, template: object) -> Iterator[tuple[Loc, str]]:
+def _check_template(loc: Loc, template: object, raw: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
     if isinstance(template, str):
         try:
-            keys.parse(template)
+            parsed = keys.parse(template)
         except keys.TemplateError as error:
             yield loc, str(error)
+        else:
+            if "site" in parsed.fields and not raw.get("site"):
+                yield loc, 'contains {site}, and no site is set: write site = "…" at the top of the file'
 
 
 def _check_names(
