@@ -1,22 +1,11 @@
-"""Which destinations a file is owed to, and under which key. Pure: settings and facts in, keys out.
-
-All routes that match count; a destination is named at most once per file, by the first route that names it.
-Keys are made in `keys`; what a file is and which file it is are decided here, from the camera's listing alone.
-"""
+"""What a file is, and which file it is: from the camera's listing alone."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Protocol
-
-import msgspec
 
 from agent import keys
-from agent.keys import Facts as Facts
-from agent.keys import Media as Media
-from agent.keys import suffixed as suffixed
-from agent.settings import Match, Route
+from agent.keys import Media
 
 _BY_EXTENSION: dict[str, Media] = {
     **dict.fromkeys(("jpg", "jpeg", "jpe"), Media.JPEG),
@@ -40,21 +29,6 @@ _BY_CODE: dict[int, Media] = {
 }
 
 
-class Owed(msgspec.Struct, frozen=True):
-    """One delivery that a file needs."""
-
-    destination: str
-    key: str
-    suffixed_key: str  # if `key` is taken by different content
-
-
-class HasTemplate(Protocol):
-    """What routing needs of a destination's settings."""
-
-    @property
-    def template(self) -> str: ...
-
-
 def kind_of(name: str, object_format: int) -> Media:
     """Say what a file is: by its extension first, by the camera's format code second.
 
@@ -75,26 +49,3 @@ def identity_of(serial: str, storage: int, folder: str, name: str, size: int, ca
         data = fact.encode("utf-8", "surrogatepass")
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()
-
-
-def owed(
-    facts: Facts, routes: Sequence[Route], destinations: Mapping[str, HasTemplate], *, by_hand: bool = False
-) -> tuple[Owed, ...]:
-    """Return the deliveries that `facts` needs, in the order of the routes.
-
-    Routes with ``auto = false`` count only `by_hand`: when a person asked for the file to be sent.
-    """
-    identity = identity_of(facts.serial, facts.storage, facts.folder, facts.name, facts.size, facts.captured)
-    found: dict[str, Owed] = {}
-    for route in routes:
-        if not (route.auto or by_hand) or not _matches(facts, route.match):
-            continue
-        for name in route.destinations:
-            if name not in found:
-                key = keys.parse(route.template or destinations[name].template).key(facts)
-                found[name] = Owed(name, key, suffixed(key, identity))
-    return tuple(found.values())
-
-
-def _matches(facts: Facts, match: Match) -> bool:
-    return (not match.kind or facts.kind in match.kind) and (not match.camera or facts.camera in match.camera)
