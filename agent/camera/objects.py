@@ -72,6 +72,7 @@ class Storage(msgspec.Struct, frozen=True):
     free_bytes: int
     images_left: int | None
     is_writable: bool
+    allows_delete: bool = True
 
 
 class Look(msgspec.Struct, frozen=True):

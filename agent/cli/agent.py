@@ -13,10 +13,12 @@ from collections.abc import Coroutine, Iterable
 import structlog
 
 from agent.backends import open_backend
+from agent.backends.base import DestinationConfig
 from agent.cli import guid as guids
 from agent.collector import Collector, Surroundings
 from agent.ledger import Ledger, Row
 from agent.progress import Progress
+from agent.schedule import Schedule
 from agent.settings import Settings, differences
 from agent.spool import Recovered, Spool, boot_id, prepare
 from agent.uploader import Target, Uploader
@@ -47,9 +49,11 @@ class Agent:
             destinations=settings.destinations,
             algorithms=_algorithms(settings),
             model_memory=model_memory,
+            delete=settings.delete,
         )
         self.uploader = Uploader(ledger, spool, self.progress, workers=settings.upload.workers)
         self.uploader.on_back = self.look_again
+        self.uploader.pace.schedule = Schedule.of(settings.upload.limit)
         self.collectors: dict[str, Collector] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
@@ -83,6 +87,7 @@ class Agent:
             async with self._changing:
                 for name in self.settings.destinations:
                     await self._add_destination(name)
+                await self.uploader.retire()
                 self._start("uploader", self.uploader.run())
                 for camera in self.settings.cameras:
                     await self._add_camera(camera.name)
@@ -116,12 +121,18 @@ class Agent:
         later = sorted(changes.others & {"state_dir", "log"})
         if new.spool_path != self.settings.spool_path:
             later.append("spool.path")
-        self.settings = new
+        old, self.settings = self.settings, new
         self.around.destinations, self.around.routes = new.destinations, new.routes
         self.around.algorithms = _algorithms(new)
+        self.around.delete = new.delete
         self.uploader.workers = new.upload.workers
         self.spool.set_budget(new.spool.budget_bytes)
+        if new.upload.limit != old.upload.limit:
+            await self.uploader.limit(Schedule.of(new.upload.limit))
         for name in changes.destinations:
+            if _is_only_limit(old.destinations.get(name), new.destinations.get(name)):
+                await self.uploader.limit(Schedule.of(new.destinations[name].limit), name)
+                continue
             if name in self.uploader.targets:
                 await self.uploader.remove(name)
             if name in new.destinations:
@@ -131,7 +142,7 @@ class Agent:
             self.collectors.pop(name, None)
             if any(camera.name == name for camera in new.cameras):
                 await self._add_camera(name)
-        if changes.routes or changes.destinations or "spool" in changes.others:
+        if changes.routes or changes.destinations or changes.others & {"spool", "delete"}:
             self.look_again()
         log.info(
             "settings applied", cameras=sorted(changes.cameras), destinations=sorted(changes.destinations)
@@ -147,8 +158,11 @@ class Agent:
                 backend,
                 workers=config.workers or self.settings.upload.workers,
                 minimum_proof=config.minimum_proof,
-                fingerprint=hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16],
+                fingerprint=hashlib.sha256(config.model_dump_json(exclude={"limit"}).encode()).hexdigest()[
+                    :16
+                ],
                 algorithms=tuple(config.wanted_digests),
+                limit=Schedule.of(config.limit),
             )
         )
 
@@ -207,6 +221,10 @@ class Agent:
             for task in tasks:
                 task.cancel()
             _, tasks = await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_SECONDS)
+
+
+def _is_only_limit(old: DestinationConfig | None, new: DestinationConfig | None) -> bool:
+    return old is not None and new is not None and old == new.model_copy(update={"limit": old.limit})
 
 
 def _algorithms(settings: Settings) -> tuple[str, ...]:

@@ -76,6 +76,13 @@ class Collector:
         else:
             self._hurry.set()
 
+    def delete_now(self, by: str) -> bool:
+        """Let one round of deleting begin, as a person asked; False if the camera is away."""
+        if self._visit is None:
+            return False
+        self._visit.deleting.order(by)
+        return True
+
     def drop(self, file_ids: Iterable[int]) -> None:
         """These files are not wanted any more; see `Visit.drop`."""
         if self._visit:

@@ -44,11 +44,21 @@ async def _nobody() -> bool:
 
 
 class RoomMaker:
-    def __init__(self, ledger: Ledger, spool: Spool, serial: str, still_on_card: StillOnCard):
+    """`sparing` is held while a copy is given up because its card has another."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        spool: Spool,
+        serial: str,
+        still_on_card: StillOnCard,
+        sparing: asyncio.Lock | None = None,
+    ):
         self._ledger = ledger
         self._spool = spool
         self._serial = serial
         self._still_on_card = still_on_card
+        self._sparing = sparing or asyncio.Lock()
 
     async def make(self, file_id: int, size: int, let_pass: LetPass = _nobody) -> None:
         """Return when space for the whole file is reserved; wait as long as it takes.
@@ -105,6 +115,10 @@ class RoomMaker:
         return True
 
     async def _sacrifice(self) -> bool:
+        async with self._sparing:
+            return await self._sacrifice_one()
+
+    async def _sacrifice_one(self) -> bool:
         subjects = await self._ledger.cameras.subjects()
         unreachable = [s.name for s in subjects if s.kind == "destination" and s.state != "ready"]
         for row in await self._ledger.files.sacrificeable(unreachable, self._serial):

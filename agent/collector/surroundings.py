@@ -8,7 +8,7 @@ from agent.keys import Facts
 from agent.ledger import Ledger, NewDelivery
 from agent.progress import Progress
 from agent.routing import HasTemplate, identity_of, owed, suffixed
-from agent.settings import Route
+from agent.settings import DeleteSettings, Route
 from agent.spool import Spool
 
 
@@ -27,6 +27,7 @@ class Surroundings:
         destinations: Mapping[str, HasTemplate],
         algorithms: tuple[str, ...],
         model_memory: dict[str, str],
+        delete: DeleteSettings | None = None,
     ):
         self.ledger = ledger
         self.spool = spool
@@ -36,6 +37,7 @@ class Surroundings:
         self.routes = routes
         self.destinations = destinations
         self.algorithms = algorithms
+        self.delete = delete or DeleteSettings()
         self.model_memory = model_memory  # changed in place by every camera
         # Files whose deliveries stand already: fetched whatever the routes say by now.
         self.promised: set[int] = set()

@@ -14,6 +14,7 @@ import structlog
 
 from agent.camera import FAULTS as CAMERA_FAULTS
 from agent.camera import Body, Folder, Look, Object, Unreadable
+from agent.collector.deletion import Deleting
 from agent.collector.fetch import FAULTS
 from agent.collector.fetching import Fetching
 from agent.collector.news import is_old, news
@@ -51,7 +52,10 @@ class Visit:
         self._partial_scans = 0  # in a row
         self.unreadable: tuple[Unreadable, ...] = ()  # what the cards hold, or may hold, and nobody can list
         self._is_scanning = True
-        room = RoomMaker(self._ledger, around.spool, self._serial, self._still_on_card)
+        self._cards = asyncio.Lock()  # held while a card is listed, or changed by us
+        sparing = asyncio.Lock()
+        self.deleting = Deleting(body, settings.name, around, self._facts, self._cards, sparing)
+        room = RoomMaker(self._ledger, around.spool, self._serial, self._still_on_card, sparing)
         self._fetching = Fetching(
             body, settings.name, around, room, self._taking, lambda: self._request_scan(full=True)
         )
@@ -63,6 +67,7 @@ class Visit:
 
     def hurry(self) -> None:
         self._fetching.hurry()
+        self.deleting.hurry()
         self._request_scan(full=True)
 
     def drop(self, file_ids: Iterable[int]) -> None:
@@ -78,6 +83,7 @@ class Visit:
             tasks.create_task(self._look_loop(), name="look")
             tasks.create_task(self._settle_loop(), name="settle")
             tasks.create_task(self._fetching.run(tasks), name="fetch")
+            tasks.create_task(self.deleting.run(), name="delete")
 
     # -- scanning and looking ----------------------------------------------------------------------------
 
@@ -88,6 +94,7 @@ class Visit:
     async def _scan_loop(self, on_scanned: Callable[[], None]) -> None:
         await self._scan()
         on_scanned()
+        self.deleting.begin()
         full_at = self._next_full_scan()
         while True:
             try:
@@ -103,9 +110,10 @@ class Visit:
             else:
                 self._since_scan.clear()
                 unreadable: list[Unreadable] = []
-                for folder in await self.body.reconcile():
-                    unreadable += folder.unreadable
-                    await self._take(folder, "scan")
+                async with self._cards:
+                    for folder in await self.body.reconcile():
+                        unreadable += folder.unreadable
+                        await self._take(folder, "scan")
                 if unreadable and not self.unreadable:
                     self._note_unreadable(unreadable)
                     full_at = self._next_full_scan()
@@ -133,6 +141,10 @@ class Visit:
         self.unreadable = tuple(found)
 
     async def _scan(self) -> None:
+        async with self._cards:
+            await self._read_cards()
+
+    async def _read_cards(self) -> None:
         """Every folder of every card; then what lay in folders that are no longer there is gone."""
         self._is_scanning = True
         self._since_scan.clear()

@@ -25,9 +25,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from agent.backends import Destination
 from agent.backends.base import Limit
+from agent.schedule import MOST_LINES
+from agent.settings.deletion import DeleteSettings
 from agent.settings.routes import Route
 from agent.settings.section import Section
-from agent.schedule import MOST_LINES
 
 ENV_PREFIX = "HOTSHOE_"
 ENV_SEPARATOR = "__"
@@ -196,6 +197,7 @@ class Settings(BaseSettings):
     routes: tuple[Route, ...] = Field(default=(), title="Routes", description="One [[routes]] each.")
     upload: UploadSettings = UploadSettings()
     spool: SpoolSettings = SpoolSettings()
+    delete: DeleteSettings = DeleteSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

@@ -385,6 +385,7 @@ def _described(storage: int, info: StorageInfo) -> Storage:
         info.free_space_bytes,
         info.free_space_images,
         info.access_capability == 0,
+        info.access_capability != 1,  # 1 read-only; 2 read-only, and yet objects may be deleted
     )
 
 
