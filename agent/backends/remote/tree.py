@@ -36,8 +36,9 @@ class Writer(Protocol):
 class Tree(Protocol):
     """One connection to the root. One thread at a time, and nothing else while a `Writer` of it is open."""
 
-    is_usable: bool
-    """False once an answer failed to come: nothing more can be asked."""
+    @property
+    def is_usable(self) -> bool:
+        """False once an answer failed to come: nothing more can be asked."""
 
     def size(self, path: Path) -> int | None:
         """Return the length in bytes, None where there is nothing, `NO_FILE` for what is no file."""
