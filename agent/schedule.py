@@ -32,6 +32,7 @@ FORM = '"512k 08:00-22:00", "pause mon-fri 08:00-18:00 video" or "off"'
 
 _RATE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(k|m|g)?(i)?(bit|b)?(?:/s)?", re.IGNORECASE)
 _WINDOW = re.compile(r"(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)")
+_KINDS = frozenset(each.value for each in Media)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
 _QUARTER_SECONDS = 900
 _HORIZON_SECONDS = 8 * 24 * 3600
@@ -116,7 +117,7 @@ def parse(line: str) -> Rule:
     for word in (part for each in words for part in each.split(",") if part):
         if word in ("off", "pause"):
             allowed.append(Rule(is_pause=word == "pause"))
-        elif word in iter(Media):
+        elif word in _KINDS:
             kinds.add(Media(word))
         elif found := _WINDOW.fullmatch(word):
             windows.append(_window(word, [int(part) for part in found.groups()]))
@@ -171,8 +172,8 @@ def _rate(word: str, found: re.Match[str]) -> int:
         raise ValueError(
             f"must say what {word} counts: {word}k is {word} kB a second; off is no limit, pause is nothing"
         )
-    rate = float(figure) * (1024 if is_binary else 1000) ** _POWERS[(power or "").lower()]
-    rate = round(rate / 8 if (unit or "").lower() == "bit" else rate)
+    counted = float(figure) * float(1024 if is_binary else 1000) ** _POWERS[(power or "").lower()]
+    rate = round(counted / 8 if (unit or "").lower() == "bit" else counted)
     if not LEAST_RATE <= rate <= MOST_RATE:
         raise ValueError(f"must be at least 1k and at most 100G, off or pause, and not {word}")
     return rate

@@ -23,12 +23,30 @@ class Job(msgspec.Struct, frozen=True):
     tries: int
     is_partial_stale: bool  # the partial was made from an earlier fetch of the file
     shared_with: int | None
+    rank: int
     identity: str
     name: str
+    kind: str
     size: int
     generation: int
     sha256: str | None
     crc32c: str | None
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values)) or "NULL"
+
+
+def _claimable(fetching: Sequence[int]) -> str:
+    """The next delivery `d` of a destination. Parameters: destination, *fetching, now."""
+    return (
+        "FROM delivery d JOIN file f ON f.id = d.file_id WHERE d.state = 'queued' AND d.destination = ? AND"
+        f" (f.state = 'fetched' OR (f.state = 'fetching' AND f.id IN ({_marks(fetching)})))"
+        " AND (d.next_try_at IS NULL OR d.next_try_at <= ?) AND (d.shared_with IS NULL OR (f.state = 'fetched' AND EXISTS"
+        " (SELECT 1 FROM delivery t JOIN file tf ON tf.id = t.file_id WHERE t.id = d.shared_with AND (t.state IN"
+        " ('done', 'failed', 'skipped') OR (t.state = 'queued' AND tf.state <> 'fetched' AND tf.fault_code IS NOT NULL)))))"
+        " ORDER BY d.rank, d.captured DESC, d.id DESC LIMIT 1"
+    )
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -48,6 +66,7 @@ class Outcome(msgspec.Struct, frozen=True):
     checksum: str | None
     location: str
     version: str | None = None
+    has_leftovers: bool = False  # of an earlier attempt, to be swept
 
 
 class Deliveries:
@@ -62,48 +81,85 @@ class Deliveries:
         other card's copy waits for that one, unless the camera cannot give it.
         """
         now = utc_now()
-        marks = ", ".join("?" * len(fetching)) or "NULL"
         async with self._store.transaction(wakes=False):  # a vain look must not wake the looker
             rows = await self._store.all(
                 "UPDATE delivery SET state = 'uploading', has_partial = 1, started_at = coalesce(started_at, ?), tries = tries + 1,"
-                " waiting_for = NULL, next_try_at = NULL WHERE id = (SELECT d.id FROM delivery d JOIN file f ON f.id = d.file_id"
-                f" WHERE d.state = 'queued' AND d.destination = ? AND (f.state = 'fetched' OR (f.state = 'fetching' AND f.id IN ({marks})))"
-                " AND (d.next_try_at IS NULL OR d.next_try_at <= ?) AND (d.shared_with IS NULL OR (f.state = 'fetched' AND EXISTS"
-                " (SELECT 1 FROM delivery t JOIN file tf ON tf.id = t.file_id WHERE t.id = d.shared_with AND (t.state IN"
-                " ('done', 'failed', 'skipped') OR (t.state = 'queued' AND tf.state <> 'fetched' AND tf.fault_code IS NOT NULL)))))"
-                " ORDER BY d.rank, d.captured DESC, d.id DESC LIMIT 1)"
-                " RETURNING id, file_id, destination, wanted_key, key, token, tries, shared_with, generation AS made_from, (SELECT"
-                " json_array(f.identity, f.name, f.size_bytes, f.generation, f.sha256, f.crc32c) FROM file f WHERE f.id = file_id) AS facts",
+                f" waiting_for = NULL, next_try_at = NULL WHERE id = (SELECT d.id {_claimable(fetching)})"
+                " RETURNING id, file_id, destination, wanted_key, key, token, tries, shared_with, rank, generation AS made_from,"
+                " (SELECT json_array(f.identity, f.name, f.kind, f.size_bytes, f.generation, f.sha256, f.crc32c) FROM file f"
+                " WHERE f.id = file_id) AS facts",
                 *(now, destination, *fetching, now),
             )
         if not rows:
             return None
         self._store.wake()
         row = dict(rows[0])
-        identity, name, size, generation, sha256, crc32c = msgspec.json.decode(row.pop("facts"))
+        identity, name, kind, size, generation, sha256, crc32c = msgspec.json.decode(row.pop("facts"))
         return Job(
             **{key: value for key, value in row.items() if key != "made_from"},
             is_partial_stale=row["made_from"] != generation,
             identity=identity,
             name=name,
+            kind=kind,
             size=size,
             generation=generation,
             sha256=sha256,
             crc32c=crc32c,
         )
 
-    async def leftovers(self, destination: str, limit: int = 20) -> list[tuple[int, str, str]]:
-        """Skipped deliveries of which a partial may lie at the destination: (id, key, token)."""
+    async def first_rank(self, destination: str, fetching: Sequence[int]) -> int | None:
+        """The rank of what `claim` would take; None if that is nothing."""
         rows = await self._store.all(
-            "SELECT id, key, token FROM delivery WHERE destination = ? AND state = 'skipped' AND has_partial = 1 LIMIT ?",
-            *(destination, limit),
+            f"SELECT d.rank {_claimable(fetching)}", *(destination, *fetching, utc_now())
+        )
+        return int(rows[0]["rank"]) if rows else None
+
+    @shielded
+    async def hold(self, destination: str, kinds: Sequence[str], next_try_at: str) -> None:
+        """What is queued of these kinds waits for the destination's hours."""
+        async with self._store.transaction():
+            await self._store.do(
+                "UPDATE delivery SET waiting_for = 'schedule', next_try_at = ?, fault_code = NULL, fault_detail = ''"
+                " WHERE destination = ? AND state = 'queued' AND (waiting_for, next_try_at) IS NOT ('schedule', ?)"
+                f" AND (SELECT f.kind FROM file f WHERE f.id = file_id) IN ({_marks(kinds)})",
+                *(next_try_at, destination, next_try_at, *kinds),
+            )
+
+    @shielded
+    async def release(self, destination: str, kinds: Sequence[str] | None = None) -> None:
+        """What waited for the destination's hours need not (None: of every kind)."""
+        of_kinds = (
+            ""
+            if kinds is None
+            else f" AND (SELECT f.kind FROM file f WHERE f.id = file_id) IN ({_marks(kinds)})"
+        )
+        async with self._store.transaction():
+            await self._store.do(
+                "UPDATE delivery SET waiting_for = NULL, next_try_at = NULL WHERE destination = ? AND state = 'queued'"
+                f" AND waiting_for = 'schedule'{of_kinds}",
+                *(destination, *(kinds or ())),
+            )
+
+    async def leftovers(
+        self, destination: str, after_id: int = 0, limit: int = 20
+    ) -> list[tuple[int, str, str]]:
+        """Settled deliveries of which something may still lie at the destination, besides what is published: (id, key,
+        token), in order of their ids."""
+        rows = await self._store.all(
+            "SELECT id, key, token FROM delivery WHERE destination = ? AND state IN ('skipped', 'done') AND has_partial = 1"
+            " AND id > ? ORDER BY id LIMIT ?",
+            *(destination, after_id, limit),
         )
         return [(row["id"], row["key"], row["token"]) for row in rows]
 
     @shielded
     async def note_swept(self, delivery_id: int) -> None:
+        """Unless it was taken up again meanwhile."""
         async with self._store.transaction(wakes=False):
-            await self._store.do("UPDATE delivery SET has_partial = 0 WHERE id = ?", delivery_id)
+            await self._store.do(
+                "UPDATE delivery SET has_partial = 0 WHERE id = ? AND state IN ('skipped', 'done')",
+                delivery_id,
+            )
 
     @shielded
     async def save_token(self, delivery_id: int, token: str, generation: int) -> None:
@@ -145,10 +201,11 @@ class Deliveries:
         """Step 6: proven at the destination; durable when this returns. False: it was skipped meanwhile."""
         async with self._store.transaction(durable=True):
             rows = await self._store.all(
-                "UPDATE delivery SET state = 'done', has_partial = 0, done_at = ?, proof = ?, exclusive = ?, checksum = ?, location = ?, version = ?,"
+                "UPDATE delivery SET state = 'done', has_partial = ?, done_at = ?, proof = ?, exclusive = ?, checksum = ?, location = ?, version = ?,"
                 " waiting_for = NULL, next_try_at = NULL, fault_code = NULL, fault_detail = '' WHERE id = ? AND state IN"
                 " ('queued', 'uploading') RETURNING id",
                 *(
+                    outcome.has_leftovers,
                     utc_now(),
                     outcome.proof,
                     outcome.exclusive,
@@ -169,7 +226,7 @@ class Deliveries:
         """
         async with self._store.transaction(durable=True):
             rows = await self._store.all(
-                "UPDATE delivery SET state = 'done', done_at = ?, key = t.key, proof = t.proof, exclusive = t.exclusive,"
+                "UPDATE delivery SET state = 'done', has_partial = 0, done_at = ?, key = t.key, proof = t.proof, exclusive = t.exclusive,"
                 " checksum = t.checksum, location = t.location, version = t.version, waiting_for = NULL"
                 " FROM delivery t, file tf, file f WHERE delivery.id = ? AND t.id = delivery.shared_with AND tf.id = t.file_id"
                 " AND f.id = delivery.file_id AND t.state = 'done' AND tf.sha256 = f.sha256 RETURNING delivery.id",

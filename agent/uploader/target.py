@@ -1,4 +1,4 @@
-"""A configured destination at work: its backend, its limits, and whether it answers."""
+"""A configured destination at work: its backend, its threads, its limits, and whether it answers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import asyncio
 import time
 
 from agent.backends.base import Backend, Exclusive, Proof
+from agent.keys import Media
+from agent.schedule import Schedule
+from agent.uploader.calls import Calls
+from agent.uploader.pace import Pace
 
 
 class Target:
@@ -20,6 +24,7 @@ class Target:
         minimum_proof: Proof,
         fingerprint: str,
         algorithms: tuple[str, ...] = ("sha256",),
+        limit: Schedule | None = None,
     ):
         self.name = name
         self.backend = backend
@@ -27,6 +32,8 @@ class Target:
         self.minimum_proof = minimum_proof
         self.fingerprint = fingerprint  # of the settings: a check is repeated when they change
         self.algorithms = algorithms  # what `commit` and `find` compare
+        self.pace = Pace(limit)
+        self.call = Calls(f"to {name}", workers + 1)  # one for the sweep
         self.exclusive: Exclusive | None = None
         self.paused = False
         self.failures = 0  # in a row, of the destination as a whole
@@ -34,10 +41,16 @@ class Target:
         self.started_at = 0.0  # monotonic: when it last got a worker
         self.tasks: set[asyncio.Task[None]] = set()
         self.is_dry = False  # there was nothing for it when we looked last
+        self.held: set[Media] = set()  # kinds of which something waits for its hours
+        self.overtaken: set[int] = set()  # deliveries that give their place to what goes first
+        self.seen_changes = -1  # of the ledger, when we looked last for what goes first
         self.sweeping: asyncio.Task[None] | None = None
         self.is_awaited = False  # a look for a delivery met the sweep
         self.sweep_at = 0.0  # monotonic: not before
         self.swept_changes = -1  # of the ledger, when it was swept last
+        self.left: dict[
+            int, float
+        ] = {}  # deliveries whose leftovers it does not let go of: monotonic, when to ask again
 
     @property
     def room(self) -> int:

@@ -6,6 +6,7 @@ What waits for the clock is in the ledger for people to see, and in memory for u
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -16,21 +17,27 @@ import structlog
 
 from agent.backends.base import Exclusive, Proof
 from agent.faults import Fault, Kind, Scope, backoff_seconds, fault
-from agent.ledger import Job, Ledger, Outcome, as_text
+from agent.keys import Media
+from agent.ledger import Job, Ledger, Outcome, Subject, as_text
 from agent.progress import Progress
+from agent.schedule import Schedule
 from agent.spool import Gone, Restarted, Spool, Suspended
-from agent.uploader.attempt import Attempt
-from agent.uploader.calls import call
+from agent.uploader.attempt import Attempt, Overtaken
 from agent.uploader.faults import FAULTS
+from agent.uploader.pace import Closed, Pace
 from agent.uploader.target import Target
 
 log = structlog.get_logger("uploader")
 
 _STRENGTH = (Proof.CHECKSUM, Proof.READBACK, Proof.SIZE)
 _RETRY_CAP_SECONDS = 300.0
+_PROBE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 60.0
 _LONGEST_ASKED_SECONDS = 900.0
 _SWEEP_SECONDS = 1.0
+_SWEEP_AGAIN_SECONDS = 60.0
+_LONG_BYTES = 64 << 20  # what is larger gives its place to what goes first; the rest is soon through
+_NOT_SET = "not in the settings"
 _STOP_SECONDS = 5.0  # for the ledger, when the agent stops: what is not settled then, a restart settles
 
 
@@ -40,6 +47,7 @@ class Uploader:
         self._spool = spool
         self._progress = progress
         self.workers = workers
+        self.pace = Pace()  # of all destinations together
         self.targets: dict[str, Target] = {}
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._alarms: list[float] = []  # monotonic: when something that waits for the clock may go on
@@ -50,14 +58,29 @@ class Uploader:
     async def add(self, target: Target) -> None:
         """Begin to deliver to `target`. A pause by a person outlives a restart; one by a fault is tried again."""
         subject = await self._ledger.cameras.subject("destination", target.name)
-        if subject and subject.state == "paused" and subject.paused_by != "agent":
+        if subject and _is_paused_by_hand(subject):
             target.paused = True
         elif subject is None or subject.state != "ready":
             await self._ledger.cameras.set_subject("destination", target.name, "ready")
         if subject and subject.fingerprint == target.fingerprint and subject.exclusive:
             target.exclusive = Exclusive(subject.exclusive)
+        await self._ledger.deliveries.release(target.name)
         self.targets[target.name] = target
         self._ledger.wake()
+
+    async def retire(self) -> None:
+        """Say of the destinations that the ledger knows and the settings do not that nothing goes there any more."""
+        for subject in await self._ledger.cameras.subjects():
+            is_ours = subject.kind == "destination" and subject.name not in self.targets
+            if is_ours and subject.state != "off" and not _is_paused_by_hand(subject):
+                await self._ledger.cameras.set_subject("destination", subject.name, "off", reason=_NOT_SET)
+
+    async def limit(self, limit: Schedule, name: str | None = None) -> None:
+        """Take over another limit, of the destination `name` or of all together, without disturbing any upload."""
+        (self.targets[name].pace if name else self.pace).schedule = limit
+        for target in self.targets.values() if name is None else (self.targets[name],):
+            target.held.clear()
+            await self._ledger.deliveries.release(target.name)
 
     async def remove(self, name: str) -> None:
         """Stop delivering to `name`; what is under way keeps its partial and is queued again."""
@@ -65,8 +88,9 @@ class Uploader:
         await _end(target.sweeping)
         await self._stop(target.tasks, "destination")
         if not target.paused:
-            await self._ledger.cameras.set_subject("destination", name, "off", reason="not in the settings")
-        await call(target.backend.close)
+            await self._ledger.cameras.set_subject("destination", name, "off", reason=_NOT_SET)
+        await target.call(target.backend.close)
+        target.call.close()
 
     async def pause(self, name: str, by: str) -> None:
         target = self.targets[name]
@@ -99,6 +123,7 @@ class Uploader:
             while True:
                 seen, now = self._ledger.changes, time.monotonic()
                 self._alarms = [alarm for alarm in self._alarms if alarm > now]
+                await self._open_up()
                 if not await self._start_what_fits():
                     self._sweep_soon()
                     await self._wait(seen)
@@ -115,6 +140,7 @@ class Uploader:
         for target in sorted(self.targets.values(), key=lambda each: (len(each.tasks), each.started_at)):
             if target.room <= 0 or not self._has_slot(target):
                 target.is_awaited = target.sweeping is not None
+                await self._make_way(target)
                 continue
             job = await self._ledger.deliveries.claim(target.name, self._spool.growing)
             target.is_dry = job is None
@@ -132,11 +158,57 @@ class Uploader:
         return started
 
     def _has_slot(self, target: Target) -> bool:
-        """Up to half of the slots are kept for those that have nothing to do now: a slow one must not block them."""
+        """A destination may always have one upload, whatever the others do: one that is slow, or hangs, must not delay
+        them. The rest is shared, and up to half of it is kept for those that have nothing to do now."""
         if not target.tasks:
-            return len(self._jobs) < self.workers
+            return True
         others = sum(not (each.tasks or each.paused) for each in self.targets.values())
         return len(self._jobs) + min(others, self.workers // 2) < self.workers
+
+    async def _make_way(self, target: Target) -> None:
+        """Let one large file give up its place, at its next chunk, if something waits here that goes first."""
+        if not target.tasks or target.overtaken or target.failures or target.paused:
+            return
+        long = [job for task in target.tasks if (job := self._jobs[task]).rank and job.size > _LONG_BYTES]
+        if not long or target.seen_changes == self._ledger.changes:
+            return
+        rank = await self._ledger.deliveries.first_rank(target.name, self._spool.growing)
+        target.seen_changes = self._ledger.changes
+        last = max(long, key=lambda job: (job.rank, job.id))
+        if rank is not None and rank < last.rank:
+            target.overtaken.add(last.id)
+
+    # -- hours -------------------------------------------------------------------------------------------
+
+    def _closed_until(self, target: Target, kind: Media) -> float | None:
+        """When files of this kind may go to it again, None if now."""
+        found = [until for pace in (target.pace, self.pace) if (until := pace.closed_until(kind)) is not None]
+        return max(found, default=None)
+
+    async def _hold_closed(self, target: Target) -> None:
+        """Whatever is queued and may not go now says so, and until when."""
+        closed: dict[float, list[Media]] = {}
+        for kind in Media:
+            if (until := self._closed_until(target, kind)) is not None:
+                closed.setdefault(until, []).append(kind)
+        for until, kinds in closed.items():
+            target.held.update(kinds)
+            await self._ledger.deliveries.hold(target.name, kinds, self._clock_alarm(until))
+
+    async def _open_up(self) -> None:
+        """Hours that begin are seen by the clock as it is: it may have been set since."""
+        for target in self.targets.values():
+            opened = [kind for kind in target.held if self._closed_until(target, kind) is None]
+            if opened:
+                target.held.difference_update(opened)
+                await self._ledger.deliveries.release(target.name, opened)
+
+    def _clock_alarm(self, until: float) -> str:
+        """Look again at a time of the clock on the wall; return it as the ledger writes it."""
+        self._alarms.append(time.monotonic() + max(0.0, until - time.time()) + 0.005)
+        return as_text(datetime.fromtimestamp(until, UTC))
+
+    # -- sweeping ----------------------------------------------------------------------------------------
 
     def _sweep_soon(self) -> None:
         """Sweep the destinations that have nothing else to do, beside the loop: one that hangs holds up no other."""
@@ -145,7 +217,11 @@ class Uploader:
             if target.tasks or target.room <= 0 or not target.is_dry:
                 continue
             if not target.failures and target.swept_changes == self._ledger.changes:
-                continue
+                if not target.left:
+                    continue
+                if now < (again := min(target.left.values())):
+                    self._alarms.append(again)
+                    continue
             if now < target.sweep_at:
                 self._alarms.append(target.sweep_at)
                 continue
@@ -155,18 +231,33 @@ class Uploader:
 
     async def _sweep(self, target: Target) -> None:
         """Find out whether a destination is back that no file in the spool can ask, and remove what skipped deliveries
-        left there."""
+        or done deliveries left there."""
         try:
             if target.failures:
                 await self._ask(target)
-            while found := await self._ledger.deliveries.leftovers(target.name):
+            after = 0
+            while found := await self._ledger.deliveries.leftovers(target.name, after):
                 for delivery_id, key, token in found:
-                    await call(target.backend.drop, key, token)
-                    await self._ledger.deliveries.note_swept(delivery_id)
+                    await self._sweep_one(target, delivery_id, key, token)
+                after = found[-1][0]
         except Fault as caught:  # the next sweep meets it again; nobody waits for it
             log.info("partials are left", destination=target.name, code=caught.code, detail=caught.detail)
+            await self._stop_target(target, caught)
+
+    async def _sweep_one(self, target: Target, delivery_id: int, key: str, token: str) -> None:
+        """Raises Fault if the destination as a whole does not answer; what it holds on to is asked for again later."""
+        if target.left.get(delivery_id, 0.0) > time.monotonic():
+            return
+        try:
+            await target.call(target.backend.drop, key, token)
+        except Fault as caught:
             if caught.scope is Scope.WHOLE:
-                await self._stop_target(target, caught)
+                raise
+            target.left[delivery_id] = time.monotonic() + _SWEEP_AGAIN_SECONDS
+            log.info("a partial is left", destination=target.name, key=key, code=caught.code)
+        else:
+            target.left.pop(delivery_id, None)
+            await self._ledger.deliveries.note_swept(delivery_id)
 
     def _swept(self, target: Target, task: asyncio.Task[None]) -> None:
         target.sweeping = None
@@ -179,7 +270,7 @@ class Uploader:
 
     def _ended(self, target: Target, task: asyncio.Task[None]) -> None:
         target.tasks.discard(task)
-        del self._jobs[task]
+        target.overtaken.discard(self._jobs.pop(task).id)
         if not task.cancelled() and (error := task.exception()):
             log.error("delivery not settled", task=task.get_name(), exc_info=error)
         self._progress.moved()
@@ -219,6 +310,16 @@ class Uploader:
                 self.on_back()
             await self._ledger.deliveries.postpone(job.id, waiting_for="camera", code=None)
             events.info("waiting", waiting_for="camera", reason=type(pause).__name__.lower())
+        except Overtaken:
+            await self._ledger.deliveries.postpone(job.id, waiting_for="worker", code=None)
+            events.info("waiting", waiting_for="worker", reason="something goes first")
+        except Closed as closed:
+            next_try = self._clock_alarm(closed.until)
+            await self._ledger.deliveries.postpone(
+                job.id, waiting_for="schedule", code=None, next_try_at=next_try
+            )
+            await self._hold_closed(target)
+            events.info("waiting", waiting_for="schedule", next_try_at=next_try)
         except Fault as caught:
             await self._settle_fault(target, job, caught, events)
         except Exception as error:  # a bug must cost one delivery its turn, not the agent its life
@@ -278,7 +379,7 @@ class Uploader:
         if time.monotonic() < target.retry_at:
             return  # another upload has met the same outage
         target.failures += 1
-        wait = _asked(caught) or backoff_seconds(target.failures, first=1.0, cap=60.0)
+        wait = max(_asked(caught), _probe_seconds(target.failures))
         target.retry_at = time.monotonic() + wait
         next_try = self._alarm(wait)
         await self._ledger.cameras.set_subject(
@@ -289,13 +390,23 @@ class Uploader:
     # -- one delivery ------------------------------------------------------------------------------------
 
     async def _deliver(self, target: Target, job: Job, events: structlog.BoundLogger) -> None:
+        if (until := self._closed_until(target, Media(job.kind))) is not None:
+            raise Closed(until)
         if job.shared_with is not None and await self._ledger.deliveries.share_delivery(job.id):
             if job.tries > 1:  # it had begun on its own
-                await call(target.backend.drop, job.key, job.token)
+                await target.call(target.backend.drop, job.key, job.token)
             events.info("done", shared_with=job.shared_with)
             return
         await self._prepare(target)
-        attempt = Attempt(target.backend, job, self._ledger, self._spool, self._progress, target.algorithms)
+        attempt = Attempt(
+            target,
+            job,
+            self._ledger,
+            self._spool,
+            self._progress,
+            (target.pace, self.pace),
+            lambda: job.id in target.overtaken,
+        )
         receipt = await attempt.run()
         await self._recover(target)
         if _STRENGTH.index(receipt.proof) > _STRENGTH.index(target.minimum_proof):
@@ -306,6 +417,7 @@ class Uploader:
             checksum=receipt.checksum,
             location=receipt.location,
             version=receipt.version,
+            has_leftovers=receipt.has_leftovers,
         )
         if not await self._ledger.deliveries.finish_delivery(job.id, outcome):
             events.info("sent, and skipped meanwhile", key=attempt.key)
@@ -323,7 +435,7 @@ class Uploader:
     async def _prepare(self, target: Target) -> None:
         """Find out once per settings what a commit at this destination can claim."""
         if target.exclusive is None:  # so this is its only worker
-            check = await call(target.backend.check)
+            check = await target.call(target.backend.check)
             if check.fault is not None:
                 raise check.fault
             target.exclusive = check.exclusive
@@ -332,7 +444,7 @@ class Uploader:
 
     async def _ask(self, target: Target) -> None:
         """What waits for it may be evicted, and is fetched again only for a destination that works."""
-        check = await call(target.backend.check)
+        check = await target.call(target.backend.check)
         if check.fault is not None:
             await self._stop_target(target, check.fault)
         else:
@@ -343,6 +455,16 @@ async def _end(task: asyncio.Task[None] | None) -> None:
     if task:
         task.cancel()
         await asyncio.wait([task])
+
+
+def _probe_seconds(failures: int) -> float:
+    """How long an outage is left alone: from a second on, doubled up to a minute, and a little more so that agents that
+    lost one server together do not come back together."""
+    return float(min(_PROBE_SECONDS, 2.0 ** min(failures - 1, 10)) * random.uniform(1.0, 1.1))
+
+
+def _is_paused_by_hand(subject: Subject) -> bool:
+    return subject.state == "paused" and subject.paused_by != "agent"
 
 
 def _asked(caught: Fault) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from agent.ledger import Job, Ledger, NewDelivery, NewFile, as_text
@@ -166,8 +167,10 @@ async def test_what_a_claim_tells(ledger: Ledger) -> None:
         tries=1,
         is_partial_stale=False,
         shared_with=None,
+        rank=0,
         identity=str(shot().identity),
         name="IMG_0001.JPG",
+        kind="jpeg",
         size=1000,
         generation=1,
         sha256=None,
@@ -361,3 +364,54 @@ async def test_two_twins_never_wait_for_each_other(ledger: Ledger) -> None:
     other = await claimed(ledger)
     assert {job.file_id, other.file_id} == {first, second}
     assert await ledger.deliveries.share_delivery(other.id)
+
+
+# -- what is swept, and hours
+
+
+async def test_what_is_left_of_settled_deliveries_comes_in_pages(ledger: Ledger) -> None:
+    left = msgspec.structs.replace(RECEIPT, has_leftovers=True)
+    ids = []
+    for number, outcome in enumerate((RECEIPT, left, left, RECEIPT, left)):
+        await fetched(ledger, shot(f"{number}.JPG"))
+        job = await claimed(ledger)
+        await ledger.deliveries.finish_delivery(job.id, outcome)
+        if outcome is left:
+            ids.append(job.id)
+    skipped = await fetched(ledger, shot("S.JPG"))
+    ids.append((await claimed(ledger)).id)
+    await ledger.orders.skip([skipped], "somebody", "no")
+    found = await ledger.deliveries.leftovers("archive", limit=3)
+    assert [each[0] for each in found] == ids[:3]
+    assert [each[0] for each in await ledger.deliveries.leftovers("archive", ids[2], 3)] == ids[3:]
+    assert await ledger.deliveries.leftovers("cloud") == []
+    await ledger.deliveries.note_swept(ids[0])
+    assert [each[0] for each in await ledger.deliveries.leftovers("archive")] == ids[1:]
+
+
+async def test_what_was_taken_up_again_is_not_noted_as_swept(ledger: Ledger) -> None:
+    file_id = await fetched(ledger)
+    job = await claimed(ledger)
+    await ledger.orders.skip([file_id], "somebody", "no")
+    await ledger.orders.retry([file_id])
+    await ledger.deliveries.note_swept(job.id)
+    await ledger.orders.skip([file_id], "somebody", "no")
+    assert [each[0] for each in await ledger.deliveries.leftovers("archive")] == [job.id]
+
+
+async def test_hours_hold_what_is_queued_of_a_kind_at_one_destination(ledger: Ledger) -> None:
+    movie = msgspec.structs.replace(shot("A.MP4", rank=3), kind="video")
+    first = await fetched(ledger, movie, ["archive", "cloud"])
+    photo = await fetched(ledger, shot("B.JPG"))
+    await ledger.deliveries.hold("archive", ["video"], FUTURE)
+    held = await delivery_of(ledger, first)
+    assert (held["waiting_for"], held["next_try_at"]) == ("schedule", FUTURE)
+    assert (await delivery_of(ledger, first, "cloud"))["waiting_for"] is None
+    assert (await claimed(ledger)).file_id == photo
+    assert await ledger.deliveries.claim("archive", []) is None
+    assert await ledger.deliveries.first_rank("archive", []) is None
+    await ledger.deliveries.release("archive", ["jpeg", "raw"])
+    assert await ledger.deliveries.claim("archive", []) is None
+    await ledger.deliveries.release("archive", ["video"])
+    assert await ledger.deliveries.first_rank("archive", []) == 3
+    assert (await claimed(ledger)).file_id == first

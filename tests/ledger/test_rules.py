@@ -29,7 +29,7 @@ LEGAL = {
     "delivery": {
         "queued": {"uploading", "done", "failed", "skipped"},
         "uploading": {"queued", "done", "failed", "skipped"},
-        "done": set(),
+        "done": {"queued"},  # where it turns out not to lie there any more
         "failed": {"queued", "skipped"},
         "skipped": {"queued"},
     },

@@ -30,4 +30,5 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits for the clock are as short as can be; what they are for stays."""
     monkeypatch.setattr(attempt, "wait_random_exponential", lambda **how: wait_none())
     monkeypatch.setattr(uploader, "backoff_seconds", lambda tries, first, cap: 0.005)
+    monkeypatch.setattr(uploader, "_PROBE_SECONDS", 0.005)
     monkeypatch.setattr(uploader, "_SWEEP_SECONDS", 0.01)

@@ -77,11 +77,11 @@ async def test_several_uploads_that_meet_one_outage_count_it_once(
 ) -> None:
     attempts: list[int] = []
 
-    def backoff(attempt: int, *, first: float, cap: float) -> float:
+    def backoff(attempt: int) -> float:
         attempts.append(attempt)
         return 0.05
 
-    monkeypatch.setattr(uploader_module, "backoff_seconds", backoff)
+    monkeypatch.setattr(uploader_module, "_probe_seconds", backoff)
     await bench.checked(memory, workers=4)
     holds = [Hold() for _ in range(3)]
 
@@ -290,7 +290,7 @@ async def test_no_more_at_once_than_all_together_may(bench: Workbench) -> None:
     bench.run()
     for name in places:
         await bench.until_done(*files, destination=name)
-    assert 1 < most <= 3
+    assert 1 < most <= 4, "each may have one, and that is all"
 
 
 async def test_a_slow_destination_leaves_room_for_one_that_gets_work_later(bench: Workbench) -> None:
@@ -310,18 +310,16 @@ async def test_a_slow_destination_leaves_room_for_one_that_gets_work_later(bench
     await bench.until_done(*files, destination="slow")
 
 
-async def test_with_one_slot_both_have_their_turn(bench: Workbench) -> None:
+async def test_with_one_slot_each_destination_has_one(bench: Workbench) -> None:
     bench.uploader.workers = 1
     places = {name: Destination() for name in ("a", "b")}
-    order: list[str] = []
     for name, place in places.items():
         await bench.checked(place, name, workers=4)
-        place.script["commit"] = [lambda name=name: order.append(name)] * 5  # type: ignore[misc]
     files = [await bench.fetched(f"{n}.JPG", 50, to=list(places)) for n in range(5)]
     bench.run()
     for name in places:
         await bench.until_done(*files, destination=name)
-    assert order in (["a", "b"] * 5, ["b", "a"] * 5)
+    assert [place.most_at_once for place in places.values()] == [1, 1]
 
 
 async def test_small_and_new_first(bench: Workbench, memory: Destination) -> None:
