@@ -23,6 +23,9 @@ class Known(msgspec.Struct, frozen=True):
     state: str
     skipped_by: str | None = None
     is_owed_again: bool = False
+    is_protected: bool | None = None
+    picture: str | None = None  # JSON
+    clock_ahead_seconds: int | None = None
 
 
 class NewFile(msgspec.Struct, frozen=True):
@@ -40,6 +43,7 @@ class NewFile(msgspec.Struct, frozen=True):
     seen_by: str
     skipped_by: str | None = None
     skip_reason: str | None = None
+    clock_ahead_seconds: int | None = None
 
 
 class NewDelivery(msgspec.Struct, frozen=True):
@@ -59,7 +63,8 @@ class Files:
         `is_owed_again`: it was evicted, and a destination that works has not got it yet.
         """
         rows = await self._store.all(
-            "SELECT id, storage, folder, name, size_bytes AS size, captured, state, skipped_by,"
+            "SELECT id, storage, folder, name, size_bytes AS size, captured, state, skipped_by, is_protected, picture,"
+            " clock_ahead_seconds,"
             " state = 'evicted' AND EXISTS (SELECT 1 FROM delivery d JOIN subject s ON s.kind = 'destination'"
             " AND s.name = d.destination AND s.state = 'ready' WHERE d.file_id = file.id AND d.state = 'queued')"
             " AS is_owed_again FROM file WHERE serial = ? AND storage = ? AND folder = ?"
@@ -84,8 +89,8 @@ class Files:
                 state = "skipped" if file.skipped_by else "discovered"
                 row = await self._store.one(
                     "INSERT INTO file (serial, storage, folder, name, captured, size_bytes, identity, kind, rank, shot,"
-                    " handle, is_protected, seen_by, state, skipped_by, skip_reason, discovered_at, ended_at)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                    " handle, is_protected, seen_by, state, skipped_by, skip_reason, discovered_at, ended_at, clock_ahead_seconds)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                     " ON CONFLICT (identity) DO UPDATE SET handle = excluded.handle RETURNING id",
                     *(
                         serial,
@@ -99,9 +104,19 @@ class Files:
                     ),
                     *(file.rank, file.shot, file.handle, file.is_protected, file.seen_by, state),
                     *(file.skipped_by, file.skip_reason, now, now if file.skipped_by else None),
+                    file.clock_ahead_seconds,
                 )
                 ids.append(int(row["id"]))
         return ids
+
+    @shielded
+    async def note_learnt(self, file_id: int, is_protected: bool | None, picture: str | None) -> None:
+        """Keep what was asked for besides the listing (`picture`: JSON); None leaves what is there."""
+        async with self._store.transaction(wakes=False):
+            await self._store.do(
+                "UPDATE file SET is_protected = coalesce(?, is_protected), picture = coalesce(?, picture) WHERE id = ?",
+                *(is_protected, picture, file_id),
+            )
 
     @shielded
     async def settle(self, file_id: int, size: int, captured: str, identity: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.ledger import Ledger, NewDelivery
@@ -344,3 +345,15 @@ async def test_a_check_is_remembered_with_its_settings(ledger: Ledger) -> None:
     await ledger.cameras.set_subject("destination", "archive", "waiting", code="x.y")
     found = await ledger.cameras.subject("destination", "archive")
     assert found is not None and (found.fingerprint, found.exclusive) == ("fingerprint", "atomic")
+
+
+async def test_what_is_learnt_of_a_file_is_kept_and_never_forgotten(ledger: Ledger) -> None:
+    (file_id,) = await ledger.files.discover(
+        SERIAL, [msgspec.structs.replace(shot(), clock_ahead_seconds=-3600)]
+    )
+    (before,) = await ledger.files.known(SERIAL, 1, "100CANON")
+    assert (before.is_protected, before.picture, before.clock_ahead_seconds) == (None, None, -3600)
+    await ledger.files.note_learnt(file_id, True, '{"rating":3}')
+    await ledger.files.note_learnt(file_id, None, None)
+    (after,) = await ledger.files.known(SERIAL, 1, "100CANON")
+    assert (after.is_protected, after.picture, after.clock_ahead_seconds) == (True, '{"rating":3}', -3600)
