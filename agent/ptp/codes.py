@@ -165,6 +165,7 @@ class CanonEvent(IntEnum):
 
 class Property(IntEnum):
     BATTERY_LEVEL = 0x5001
+    DATE_TIME = 0x5011
     EOS_BATTERY_POWER = 0xD111
     EOS_BATTERY_SELECT = 0xD112
     EOS_CAMERA_TIME = 0xD113

@@ -118,6 +118,7 @@ class Prop(IntEnum):
     """Device properties."""
 
     BATTERY_PERCENT = 0x5001
+    DATE_TIME = 0x5011
     BATTERY_POWER = 0xD111
     CAMERA_TIME = 0xD113
     OWNER = 0xD115

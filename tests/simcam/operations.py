@@ -273,10 +273,10 @@ def delete_object(camera: Camera, session: Session, params: Sequence[int], paylo
     if item is None:
         return Answer(Rc.INVALID_OBJECT_HANDLE)
     card = camera.card_of(item)
-    if item.is_protected or item.is_folder:
-        return Answer(Rc.OBJECT_WRITE_PROTECTED)
     if card.is_read_only:
         return Answer(Rc.STORE_READ_ONLY)
+    if item.is_protected or item.is_folder:
+        return Answer(Rc.OBJECT_WRITE_PROTECTED)
     camera.forget(card, item)
     if card.folder_path is not None:
         (card.folder_path / item.path).unlink(missing_ok=True)
@@ -306,7 +306,11 @@ def device_prop_desc(camera: Camera, session: Session, params: Sequence[int], pa
 
 @answers(Op.GET_DEVICE_PROP_VALUE)
 def device_prop_value(camera: Camera, session: Session, params: Sequence[int], payload: bytes) -> Answer:
-    return data(b"\x50") if params[0] == Prop.BATTERY_PERCENT else Answer(Rc.DEVICE_PROP_NOT_SUPPORTED)
+    if params[0] == Prop.BATTERY_PERCENT:
+        return data(b"\x50")
+    if params[0] == Prop.DATE_TIME and Prop.DATE_TIME in camera.profile.properties:
+        return data(encode.date(camera.now(), camera.profile.date_suffix))
+    return Answer(Rc.DEVICE_PROP_NOT_SUPPORTED)
 
 
 @answers(Op.EOS_SET_REMOTE_MODE)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 
 from agent.camera.brands.canon_events import Inbox, News
@@ -100,6 +101,12 @@ class Canon(Generic):
     @property
     def status(self) -> Status:
         return self._inbox.status
+
+    async def _read_clock(self) -> float | None:
+        if self._inbox.clock is None:
+            return await super()._read_clock()
+        seconds, told_at = self._inbox.clock
+        return seconds - (time.time() - (self._loop.time() - told_at))
 
     @property
     def poll_seconds(self) -> float:

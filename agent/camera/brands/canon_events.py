@@ -38,6 +38,9 @@ class Inbox:
         self.acted_at = float("-inf")  # when the photographer was last at work
         self.wants_to_sleep = False
         self.current_folder = 0  # handle of the folder that new files go to
+        self.clock: tuple[int, float] | None = (
+            None  # the camera's wall clock in seconds, and `now` when it told
+        )
         self.status = Status()
 
     def put(self, records: Sequence[Record], now: float) -> list[int]:
@@ -84,5 +87,7 @@ class Inbox:
                 self.acted_at = now
             case Property.EOS_CAPTURE_DESTINATION:
                 self.status = msgspec.structs.replace(self.status, saves_to_host=number == CAPTURE_TO_HOST)
+            case Property.EOS_CAMERA_TIME:
+                self.clock = (number, now)
             case Property.EOS_CURRENT_FOLDER:
                 self.current_folder = number

@@ -10,7 +10,9 @@ One unreadable object is reported and skipped; a fault of the whole camera ends 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC
 from typing import ClassVar
 
 import msgspec
@@ -36,8 +38,8 @@ from agent.camera.reading import Methods, Reading
 from agent.camera.session import Session, Sink
 from agent.camera.transactions import Transactions
 from agent.faults import Fault, Scope, fault
-from agent.ptp.codes import EventCode, Operation
-from agent.ptp.datasets import DeviceInfo, StorageInfo, storage_info, uint32_array
+from agent.ptp.codes import EventCode, Operation, Property
+from agent.ptp.datasets import DeviceInfo, StorageInfo, ptp_date, ptp_string, storage_info, uint32_array
 from agent.ptp.packets import RemoteProtocolError
 
 PREVIEW_BYTES = (64 << 10, 256 << 10)
@@ -78,6 +80,9 @@ class Generic:
         self._storage_ids: list[int] = []  # those with a usable card
         self._loop = asyncio.get_running_loop()
         self._looked_at = 0.0
+        self.clock_ahead_seconds: float | None = (
+            None  # its wall clock minus UTC, when it was connected, if it tells
+        )
 
     # --- life
 
@@ -90,6 +95,7 @@ class Generic:
             retry_error_callback=lambda state: None,
         )
         await patience(self.storages)
+        self.clock_ahead_seconds = await self._read_clock()
 
     async def close(self) -> None:
         self.session.close()
@@ -99,6 +105,18 @@ class Generic:
         """The camera broke the link again soon after it had seemed ready: its model gets more time from now on."""
         before = self.settling_seconds
         self.transactions.memory.note(_SETTLING, f"{min(self.timing.settle, max(1.0, 2 * before)):g}")
+
+    async def _read_clock(self) -> float | None:
+        """Ask for the time (property 0x5011). None: the camera does not tell, or not in a way that can be read."""
+        is_listed = Property.DATE_TIME in self.session.info.properties
+        if not is_listed or not self.transactions.can(Operation.GET_DEVICE_PROP_VALUE):
+            return None
+        reply = await self.transactions.ask(Operation.GET_DEVICE_PROP_VALUE, Property.DATE_TIME)
+        try:
+            moment = ptp_date(ptp_string(reply.data)) if reply.is_ok else None
+        except RemoteProtocolError:
+            moment = None
+        return None if moment is None else moment.replace(tzinfo=UTC).timestamp() - time.time()
 
     @property
     def broke_over_a_description(self) -> bool:
