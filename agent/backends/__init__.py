@@ -12,18 +12,38 @@ from typing import Annotated
 
 from pydantic import Field
 
+from agent.backends.azure import AzureConfig
 from agent.backends.base import Backend, DestinationConfig
 from agent.backends.folder import FolderConfig
+from agent.backends.gcs import GcsConfig
 from agent.backends.s3 import S3Config
+from agent.backends.sftp import SftpConfig
+from agent.backends.smb import SmbConfig
 
-__all__ = ["BACKENDS", "Destination", "FolderConfig", "S3Config", "open_backend"]
+__all__ = [
+    "BACKENDS",
+    "AzureConfig",
+    "Destination",
+    "FolderConfig",
+    "GcsConfig",
+    "S3Config",
+    "SftpConfig",
+    "SmbConfig",
+    "open_backend",
+]
 
-Destination = Annotated[FolderConfig | S3Config, Field(discriminator="kind")]
+Destination = Annotated[
+    AzureConfig | FolderConfig | GcsConfig | S3Config | SftpConfig | SmbConfig, Field(discriminator="kind")
+]
 """The settings of one destination, told apart by `kind`."""
 
 BACKENDS: dict[str, tuple[type[DestinationConfig], str]] = {
+    "azure": (AzureConfig, "agent.backends.azure.backend:AzureBackend"),
     "folder": (FolderConfig, "agent.backends.folder.backend:FolderBackend"),
+    "gcs": (GcsConfig, "agent.backends.gcs.backend:GcsBackend"),
     "s3": (S3Config, "agent.backends.s3.backend:S3Backend"),
+    "sftp": (SftpConfig, "agent.backends.sftp.backend:SftpBackend"),
+    "smb": (SmbConfig, "agent.backends.smb.backend:SmbBackend"),
 }
 """By kind: its settings, and where its code is."""
 

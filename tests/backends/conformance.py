@@ -119,6 +119,7 @@ class Conformance:
     @pytest.mark.parametrize("more", [-1, 0, 1])
     def test_arrives_byte_for_byte(self, area: Area, backend: Backend, chunks: int, more: int) -> None:
         content = content_of(max(0, chunks * area.chunk_bytes + more))
+        backend.exclusive = area.exclusive  # as the engine remembers it from a check
         upload = backend.start("2026-11-22/IMG_0001.CR3", len(content), "token1")
         assert upload.offset == 0
         send(upload, content)
@@ -562,7 +563,7 @@ class Conformance:
             upload.close()
             assert (refusal.value.kind, refusal.value.scope) == (Kind.RETRYABLE, Scope.WHOLE), refusal.value
             with pytest.raises(Fault) as refusal:
-                backend.start("y.jpg", 1, "token2")
+                deliver(backend, "y.jpg", b"1", "token2")
             assert (refusal.value.kind, refusal.value.scope) == (Kind.RETRYABLE, Scope.WHOLE), refusal.value
         finally:
             area.process.start()

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends.areas.azure import azurite as azurite
+from tests.backends.areas.gcs import gcs as gcs
+from tests.backends.areas.sftp import openssh as openssh
+from tests.backends.areas.smb import samba as samba
 from tests.backends.matrix import Matrix, Note, as_markdown, as_text
 from tests.backends.servers.rclone import Rclone
 from tests.backends.servers.seaweedfs import SeaweedFS

@@ -7,9 +7,17 @@ from pathlib import Path
 import pytest
 
 from agent.backends import BACKENDS
+from tests.backends.areas.azure import AzuriteArea
+from tests.backends.areas.gcs import GcsArea
+from tests.backends.areas.sftp import OpenSSHArea
+from tests.backends.areas.smb import ENCRYPTED, SambaArea
 from tests.backends.conformance import Conformance
 from tests.backends.places import Area, FolderArea, RcloneArea, SeaweedArea
+from tests.backends.servers.azurite import Azurite
+from tests.backends.servers.gcs import GcsServer
+from tests.backends.servers.openssh import OpenSSH
 from tests.backends.servers.rclone import Rclone
+from tests.backends.servers.samba import Samba
 from tests.backends.servers.seaweedfs import SeaweedFS
 
 
@@ -41,5 +49,53 @@ class TestRclone(Conformance):
         return RcloneArea(rclone)
 
 
+@pytest.mark.server
+class TestOpenSSH(Conformance):
+    kind = "sftp"
+
+    @pytest.fixture
+    def area(self, openssh: OpenSSH) -> Area:
+        return OpenSSHArea(openssh)
+
+
+@pytest.mark.server
+class TestAzurite(Conformance):
+    kind = "azure"
+
+    @pytest.fixture
+    def area(self, azurite: Azurite) -> Area:
+        return AzuriteArea(azurite)
+
+
+@pytest.mark.server
+class TestGcs(Conformance):
+    kind = "gcs"
+
+    @pytest.fixture
+    def area(self, gcs: GcsServer) -> Area:
+        return GcsArea(gcs)
+
+
+@pytest.mark.server
+class TestSamba(Conformance):
+    kind = "smb"
+
+    @pytest.fixture
+    def area(self, samba: Samba) -> Area:
+        return SambaArea(samba)
+
+
+@pytest.mark.server
+class TestSambaEncrypted(Conformance):
+    kind = "smb"
+
+    @pytest.fixture
+    def area(self, samba: Samba) -> Area:
+        return SambaArea(samba, ENCRYPTED)
+
+
 def test_every_backend_has_a_place() -> None:
-    assert {place.kind for place in (TestFolder, TestSeaweedFS, TestRclone)} == set(BACKENDS)
+    assert {
+        place.kind
+        for place in (TestAzurite, TestFolder, TestGcs, TestSeaweedFS, TestRclone, TestOpenSSH, TestSamba)
+    } == set(BACKENDS)
