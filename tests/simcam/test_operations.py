@@ -196,13 +196,20 @@ def test_deleting(cam: SimCamera, dial: Dial) -> None:
     dial.ask(0x9116), dial.ask(0x9116)
     handle = cam.camera.find("IMG_0001.JPG").handle
     cam.trouble.protect("IMG_0001.JPG")
+    told = dial.ask(0x9116).data or b""
+    assert int.from_bytes(told[4:8], "little") in (0xC187, 0xC1A8), "protecting is told as a change"
     assert dial.ask(0x100B, handle, 0).code == 0x200D
     cam.camera.find("IMG_0001.JPG").is_protected = False
     assert dial.ask(0x100B, handle, 0).code == OK
     assert dial.ask(0x1008, handle).code == 0x2009
     assert (dial.ask(0x9116).data or b"").startswith(struct.pack("<III", 12, 0xC182, handle))
+    assert dial.ask(0x9105, cam.camera.find("IMG_0002.JPG").handle).code == OK, "the twin"
+    assert dial.ask(0x100B, 0xFFFFFFFF, 0).code == 0x2009, "all objects at once is no handle here"
+    folder = cam.camera.find("IMG_0001.CR3").parent
+    assert dial.ask(0x100B, folder, 0).code == 0x200D
     cam.trouble.read_only_card()
-    assert dial.ask(0x100B, cam.camera.find("IMG_0001.CR3").handle, 0).code == 0x200E
+    cam.trouble.protect("IMG_0001.CR3")
+    assert dial.ask(0x100B, cam.camera.find("IMG_0001.CR3").handle, 0).code == 0x200E, "the lock comes first"
 
 
 def test_thumbnails(cam: SimCamera, dial: Dial) -> None:

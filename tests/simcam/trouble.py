@@ -19,7 +19,7 @@ from itertools import repeat
 
 from agent.ptp.packets import Event, OperationResponse, ProbeRequest, StartData, encode, encode_data_header
 from tests.simcam import encode as datasets
-from tests.simcam import fill
+from tests.simcam import events, fill
 from tests.simcam.camera import Camera
 from tests.simcam.card import Card, Item, Synthetic
 from tests.simcam.codes import Ev, Op, Rc
@@ -602,8 +602,12 @@ class Trouble:
             self._camera.forget(self._camera.card_of(item), item)
 
     def protect(self, name: str) -> None:
-        """Somebody protects a file in playback."""
-        self._camera.find(name).is_protected = True
+        """Somebody protects a file in playback: C187, and ObjectInfo says so from then on."""
+        with self._camera.lock:
+            item = self._camera.find(name)
+            item.is_protected, item.recorded_info = True, None
+            self._camera.card_of(item).changes += 1
+            self._camera.tell(events.added(self._camera.profile, item, is_change=True))
 
     def read_only_card(self, slot: int = 0) -> None:
         """The lock switch of the card is on."""
