@@ -90,6 +90,8 @@ class Conformance:
     """The suite. `area` is a fixture of the subclass."""
 
     kind: str
+    keeps_every_write = True
+    """Whether what `write` has taken is at the server, or may still be on its way there when the agent is killed."""
 
     @pytest.fixture
     def backends(self, area: Area) -> Iterator[list[Backend]]:
@@ -226,7 +228,9 @@ class Conformance:
         os.waitpid(child, 0)
 
         upload = backend.start("x.mp4", len(content), token)
-        assert upload.offset == 2 * area.chunk_bytes
+        if self.keeps_every_write:
+            assert upload.offset == 2 * area.chunk_bytes
+        assert upload.offset <= 2 * area.chunk_bytes
         send(upload, content)
         upload.commit(digests_of(content))
         upload.close()
