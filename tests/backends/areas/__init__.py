@@ -1,0 +1,1 @@
+"""The places of the conformance suite, one module per kind of destination."""
