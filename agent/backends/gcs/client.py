@@ -72,7 +72,9 @@ class TokenRequest:
     """The way to the token server: each request bounded in time, and none repeated.
 
     google.auth repeats what was answered with a 5xx, and by its own session also what was not answered; here both
-    are a TransportError, which it passes on at once.
+    are a TransportError, which it passes on at once. It also starts a thread that sends the token to
+    iamcredentials.googleapis.com, to ask for "allowed locations" which a bucket does not need (google-auth 2.62, for
+    every service account); it does that on a copy of this, and does without where there is none.
     """
 
     def __init__(self, config: GcsConfig):
@@ -99,6 +101,9 @@ class TokenRequest:
         if response.status >= 500 or response.status in (408, 429):
             raise TransportError(f"the token server answers {response.status}")
         return response
+
+    def __deepcopy__(self, memo: object) -> Any:
+        raise TypeError("not to be copied")
 
     def close(self) -> None:
         self._session.close()
