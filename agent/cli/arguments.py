@@ -43,13 +43,15 @@ class _Version(argparse.Action):
 
 
 def parser() -> argparse.ArgumentParser:
+    from agent.cli import options
+
     root = argparse.ArgumentParser(
         prog="hotshoe",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=_filled(
+        description=filled(
             "Takes every photo and video off a camera as it is shot, and delivers each one once, verified."
         ),
-        epilog=f"hotshoe COMMAND --help tells more, with examples.\n\n{_filled(EXIT_CODES)}",
+        epilog=f"hotshoe COMMAND --help tells more, with examples.\n\n{filled(EXIT_CODES)}",
     )
     root.add_argument("--version", action=_Version, help="show the version and end")
     commands = root.add_subparsers(title="commands", dest="command", metavar="COMMAND")
@@ -68,12 +70,15 @@ def parser() -> argparse.ArgumentParser:
         _scan,
         _reload,
         _guid,
+        options.delete,
+        options.journal,
+        options.secret,
     ):
         add(commands)
     return root
 
 
-def _command(
+def command(
     commands: Any,
     name: str,
     handler: str,
@@ -83,11 +88,11 @@ def _command(
     *,
     codes: str = "",
 ) -> argparse.ArgumentParser:
-    epilog = ["examples:", *(f"  {example}" for example in examples), "", _filled(codes or EXIT_CODES)]
+    epilog = ["examples:", *(f"  {example}" for example in examples), "", filled(codes or EXIT_CODES)]
     made: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
-        description=_filled(description),
+        description=filled(description),
         epilog="\n".join(epilog),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -96,16 +101,16 @@ def _command(
     return made
 
 
-def _filled(prose: str) -> str:
+def filled(prose: str) -> str:
     return textwrap.fill(prose, 79)
 
 
-def _json(command: argparse.ArgumentParser, what: str = "JSON lines instead of text") -> None:
+def add_json(command: argparse.ArgumentParser, what: str = "JSON lines instead of text") -> None:
     command.add_argument("--json", action="store_true", help=what)
 
 
 def _run(commands: Any) -> None:
-    made = _command(
+    made = command(
         commands,
         "run",
         "agent.cli.run:run",
@@ -130,11 +135,11 @@ def _run(commands: Any) -> None:
         metavar="S",
         help="with --once: give up after so many seconds in which nothing moved (%(default)g)",
     )
-    _json(made, "log as JSON lines on stdout")
+    add_json(made, "log as JSON lines on stdout")
 
 
 def _status(commands: Any) -> None:
-    made = _command(
+    made = command(
         commands,
         "status",
         "agent.cli.show:status",
@@ -144,11 +149,11 @@ def _status(commands: Any) -> None:
         ("hotshoe status", "hotshoe status --json | jq .backlog.owed_bytes", "watch -n 1 hotshoe status"),
         codes="Exit codes: 0 told; 1 nothing has run here yet; 2 wrong usage or configuration.",
     )
-    _json(made, "one JSON object instead of text")
+    add_json(made, "one JSON object instead of text")
 
 
 def _files(commands: Any) -> None:
-    made = _command(
+    made = command(
         commands,
         "files",
         "agent.cli.show:files",
@@ -168,11 +173,11 @@ def _files(commands: Any) -> None:
         help="only files that are: discovered, fetching, fetched, evicted, gone or skipped; or, with their"
         " deliveries taken together: queued, uploading, done or failed",
     )
-    _json(made)
+    add_json(made)
 
 
 def _doctor(commands: Any) -> None:
-    made = _command(
+    made = command(
         commands,
         "doctor",
         "agent.cli.doctor:doctor",
@@ -182,14 +187,14 @@ def _doctor(commands: Any) -> None:
         ("hotshoe doctor", "hotshoe doctor --json | jq 'select(.ok == false)'"),
         codes="Exit codes: 0 all is well; 1 something is wrong; 2 wrong usage.",
     )
-    _json(made)
+    add_json(made)
 
 
 _ADDRESS = "the camera: HOST, HOST:PORT, [IPv6] or [IPv6]:PORT (port 15740 by default)"
 
 
 def _ls(commands: Any) -> None:
-    made = _command(
+    made = command(
         commands,
         "ls",
         "agent.cli.cards:ls",
@@ -203,11 +208,11 @@ def _ls(commands: Any) -> None:
         ),
     )
     made.add_argument("address", metavar="HOST[:PORT]", help=_ADDRESS)
-    _json(made)
+    add_json(made)
 
 
 def _get(commands: Any) -> None:
-    made = _command(
+    made = command(
         commands,
         "get",
         "agent.cli.cards:get",
@@ -230,11 +235,11 @@ def _get(commands: Any) -> None:
     )
     made.add_argument("--thumb", action="store_true", help="its thumbnail instead (a small JPEG)")
     made.add_argument("--force", action="store_true", help="replace FILE if it exists")
-    _json(made, "tell the result as a JSON line")
+    add_json(made, "tell the result as a JSON line")
 
 
 def _retry(commands: Any) -> None:
-    made = _command(
+    made = command(
         commands,
         "retry",
         "agent.cli.steer:retry",
@@ -253,7 +258,7 @@ def _retry(commands: Any) -> None:
         help="number of a file, as hotshoe files tells it",
     )
     which.add_argument("--all", action="store_true", help="everything")
-    _json(made)
+    add_json(made)
 
 
 def _ids(made: argparse.ArgumentParser) -> None:
@@ -263,7 +268,7 @@ def _ids(made: argparse.ArgumentParser) -> None:
 
 
 def _skip(commands: Any) -> None:
-    made = _command(
+    made = command(
         commands,
         "skip",
         "agent.cli.steer:skip",
@@ -274,11 +279,11 @@ def _skip(commands: Any) -> None:
     )
     _ids(made)
     made.add_argument("--reason", required=True, type=_reason, metavar="WHY", help="kept with the files")
-    _json(made)
+    add_json(made)
 
 
 def _send(commands: Any) -> None:
-    made = _command(
+    made = command(
         commands,
         "send",
         "agent.cli.steer:send",
@@ -290,11 +295,11 @@ def _send(commands: Any) -> None:
     )
     _ids(made)
     made.add_argument("--to", metavar="DEST", help="name of a destination")
-    _json(made)
+    add_json(made)
 
 
 def _pause(commands: Any) -> None:
-    made = _command(
+    made = command(
         commands,
         "pause",
         "agent.cli.steer:pause",
@@ -305,11 +310,11 @@ def _pause(commands: Any) -> None:
     made.add_argument(
         "name", metavar="NAME", help="a camera or destination; camera:NAME or destination:NAME if both"
     )
-    _json(made)
+    add_json(made)
 
 
 def _resume(commands: Any) -> None:
-    made = _command(
+    made = command(
         commands,
         "resume",
         "agent.cli.steer:resume",
@@ -320,19 +325,19 @@ def _resume(commands: Any) -> None:
     made.add_argument(
         "name", metavar="NAME", help="a camera or destination; camera:NAME or destination:NAME if both"
     )
-    _json(made)
+    add_json(made)
 
 
 def _scan(commands: Any) -> None:
-    made = _command(
+    made = command(
         commands, "scan", "agent.cli.steer:scan", "read the cards again now",
         "Happens by itself every few minutes, and whenever a camera tells of something new.", ("hotshoe scan",),
     )  # fmt: skip
-    _json(made)
+    add_json(made)
 
 
 def _reload(commands: Any) -> None:
-    made = _command(
+    made = command(
         commands,
         "reload",
         "agent.cli.steer:reload",
@@ -340,11 +345,11 @@ def _reload(commands: Any) -> None:
         "Only what changed is begun anew. With a mistake in the file everything stays as it is.",
         ("hotshoe reload",),
     )
-    _json(made)
+    add_json(made)
 
 
 def _guid(commands: Any) -> None:
-    made = _command(
+    made = command(
         commands,
         "guid",
         "agent.cli.guid:guid",
@@ -356,7 +361,7 @@ def _guid(commands: Any) -> None:
     made.add_argument(
         "--import", dest="imported", metavar="GUID", help="32 hexadecimal digits, with or without dashes"
     )
-    _json(made)
+    add_json(made)
 
 
 def _id(text: str) -> int:

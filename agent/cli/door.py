@@ -24,7 +24,7 @@ from agent.camera import Body
 from agent.cli import lines, places
 from agent.cli.agent import Agent
 from agent.cli.stop import Stop
-from agent.commands import cards, deliveries, steering
+from agent.commands import cards, deletion, deliveries, steering
 from agent.faults import Advice, Fault, Kind, Scope, fault
 from agent.settings import SettingsError
 
@@ -162,6 +162,8 @@ class Door:
                 return await steering.pause(agent, request.name, by=request.by)
             case lines.Resume():
                 return await steering.resume(agent, request.name)
+            case lines.Delete():
+                return deletion.delete(agent, by=request.by, is_confirmed=request.is_confirmed)
             case lines.Scan():
                 return await steering.scan(agent)
             case lines.Reload():

@@ -59,6 +59,13 @@ class Resume(_Order, frozen=True):
     name: str
 
 
+class Delete(_Order, frozen=True):
+    """Delete from the cards now what the settings allow."""
+
+    by: str
+    is_confirmed: bool = False  # also if it is switched off
+
+
 class Scan(_Order, frozen=True):
     pass
 
@@ -86,7 +93,7 @@ class Get(_Order, frozen=True):
     thumb: bool = False
 
 
-Request = Status | Retry | Skip | Send | Pause | Resume | Scan | Reload | Card | Ls | Get
+Request = Status | Retry | Skip | Send | Pause | Resume | Delete | Scan | Reload | Card | Ls | Get
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def retry(arguments: argparse.Namespace) -> int:
 
 
 def skip(arguments: argparse.Namespace) -> int:
-    results = _give(arguments, [lines.Skip(ids, arguments.reason, _who()) for ids in _parts(arguments.ids)])
+    results = _give(arguments, [lines.Skip(ids, arguments.reason, who()) for ids in _parts(arguments.ids)])
     count = sum(result["files"] for result in results)
     return _conclude(arguments, f"{several(count, 'file')} given up.", results)
 
@@ -68,7 +68,7 @@ _OUTCOMES = {
 
 
 def pause(arguments: argparse.Namespace) -> int:
-    return _steer(arguments, lines.Pause(arguments.name, _who()), "is paused until hotshoe resume.")
+    return _steer(arguments, lines.Pause(arguments.name, who()), "is paused until hotshoe resume.")
 
 
 def resume(arguments: argparse.Namespace) -> int:
@@ -132,7 +132,7 @@ def _parts(ids: Sequence[int]) -> Iterator[tuple[int, ...]]:
         yield tuple(ids[start : start + lines.IDS_PER_ORDER])
 
 
-def _who() -> str:
+def who() -> str:
     """Who gives the order, as it is shown to others. Never a word that the agent uses for itself."""
     try:
         return f"{getpass.getuser()} at the command line"

@@ -16,8 +16,10 @@ import msgspec
 from agent.backends.base import Proof
 from agent.camera import FAULTS as CAMERA_FAULTS
 from agent.faults import Kind
+from agent.keys import Facts, Media
 from agent.ledger import Proven
-from agent.settings import DeleteSettings
+from agent.routing import HasTemplate, owed
+from agent.settings import DeleteSettings, Route
 
 MOST_TRIES = 3
 RETRY_SECONDS = 600.0
@@ -91,6 +93,25 @@ def judged(
     if due_at > now:
         return Verdict("too young", due_at=due_at)
     return Verdict(None, proofs=tuple(proofs))
+
+
+def named_by_routes(
+    row: Mapping[str, Any], camera: str, routes: Sequence[Route], destinations: Mapping[str, HasTemplate]
+) -> set[str]:
+    """Return the destinations that routes name for a file as the ledger knows it. What they learnt of it besides has
+    become deliveries when it was fetched."""
+    facts = Facts(
+        camera=camera,
+        serial=row["serial"],
+        storage=row["storage"],
+        folder=row["folder"],
+        name=row["name"],
+        size=row["size_bytes"] or 0,
+        captured=row["captured"],
+        kind=Media(row["kind"]),
+        group=row["shot"],
+    )
+    return {each.destination for each in owed(facts, routes, destinations)}
 
 
 def _proven(delivery: Mapping[str, Any] | None, name: str, rules: DeleteSettings) -> Proven | Verdict:

@@ -12,7 +12,7 @@ while the spool gives up a copy because the card has another, and while the card
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -20,10 +20,9 @@ import structlog
 
 from agent.camera import FAULTS as CAMERA_FAULTS
 from agent.camera import Body, Folder, Handle, Object, are_same_time
-from agent.collector.deletable import Verdict, judged
+from agent.collector.deletable import Verdict, judged, named_by_routes
 from agent.collector.surroundings import Surroundings
 from agent.faults import Fault
-from agent.keys import Facts
 from agent.ledger import Row
 from agent.ledger.journal import Open
 from agent.settings import DeleteSettings
@@ -40,14 +39,11 @@ _LOCKED = "ptp.store_read_only"
 
 
 class Deleting:
-    """`facts` says what routes need to know of a listed object."""
-
     def __init__(
         self,
         body: Body,
         camera: str,
         around: Surroundings,
-        facts: Callable[[Object], Facts],
         cards: asyncio.Lock,
         sparing: asyncio.Lock,
     ):
@@ -55,7 +51,6 @@ class Deleting:
         self._camera = camera
         self._around = around
         self._journal = around.ledger.journal
-        self._facts = facts
         self._cards = cards
         self._sparing = sparing
         self._may_begin = asyncio.Event()
@@ -141,7 +136,7 @@ class Deleting:
 
     def _judge(self, row: Row, item: Object, by: str) -> Verdict:
         rules: DeleteSettings = self._around.delete
-        named = {each.destination for each in self._around.owed(self._facts(item))}
+        named = named_by_routes(row, self._camera, self._around.routes, self._around.destinations)
         verdict = judged(
             {**row, "is_protected": item.is_protected or False},
             rules,

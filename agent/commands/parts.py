@@ -21,6 +21,8 @@ class Collector(Protocol):
 
     def drop(self, file_ids: Iterable[int]) -> None: ...
 
+    def delete_now(self, by: str) -> bool: ...
+
 
 class Uploader(Protocol):
     @property
