@@ -15,6 +15,7 @@ from pydantic import Field
 from agent.backends.azure import AzureConfig
 from agent.backends.base import Backend, DestinationConfig
 from agent.backends.folder import FolderConfig
+from agent.backends.ftp import FtpConfig
 from agent.backends.gcs import GcsConfig
 from agent.backends.s3 import S3Config
 from agent.backends.sftp import SftpConfig
@@ -25,6 +26,7 @@ __all__ = [
     "AzureConfig",
     "Destination",
     "FolderConfig",
+    "FtpConfig",
     "GcsConfig",
     "S3Config",
     "SftpConfig",
@@ -33,13 +35,15 @@ __all__ = [
 ]
 
 Destination = Annotated[
-    AzureConfig | FolderConfig | GcsConfig | S3Config | SftpConfig | SmbConfig, Field(discriminator="kind")
+    AzureConfig | FolderConfig | FtpConfig | GcsConfig | S3Config | SftpConfig | SmbConfig,
+    Field(discriminator="kind"),
 ]
 """The settings of one destination, told apart by `kind`."""
 
 BACKENDS: dict[str, tuple[type[DestinationConfig], str]] = {
     "azure": (AzureConfig, "agent.backends.azure.backend:AzureBackend"),
     "folder": (FolderConfig, "agent.backends.folder.backend:FolderBackend"),
+    "ftp": (FtpConfig, "agent.backends.ftp.backend:FtpBackend"),
     "gcs": (GcsConfig, "agent.backends.gcs.backend:GcsBackend"),
     "s3": (S3Config, "agent.backends.s3.backend:S3Backend"),
     "sftp": (SftpConfig, "agent.backends.sftp.backend:SftpBackend"),

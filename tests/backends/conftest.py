@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.backends.areas.azure import azurite as azurite
+from tests.backends.areas.ftp import pyftpd_server as pyftpd_server
+from tests.backends.areas.ftp import vsftpd_explicit as vsftpd_explicit
+from tests.backends.areas.ftp import vsftpd_implicit as vsftpd_implicit
+from tests.backends.areas.ftp import vsftpd_plain as vsftpd_plain
 from tests.backends.areas.gcs import gcs as gcs
 from tests.backends.areas.sftp import openssh as openssh
 from tests.backends.areas.smb import samba as samba

@@ -8,6 +8,7 @@ import pytest
 
 from agent.backends import BACKENDS
 from tests.backends.areas.azure import AzuriteArea
+from tests.backends.areas.ftp import PyftpdArea, VsftpdArea
 from tests.backends.areas.gcs import GcsArea
 from tests.backends.areas.sftp import OpenSSHArea
 from tests.backends.areas.smb import ENCRYPTED, SambaArea
@@ -16,9 +17,11 @@ from tests.backends.places import Area, FolderArea, RcloneArea, SeaweedArea
 from tests.backends.servers.azurite import Azurite
 from tests.backends.servers.gcs import GcsServer
 from tests.backends.servers.openssh import OpenSSH
+from tests.backends.servers.pyftpd import Pyftpd
 from tests.backends.servers.rclone import Rclone
 from tests.backends.servers.samba import Samba
 from tests.backends.servers.seaweedfs import SeaweedFS
+from tests.backends.servers.vsftpd import Vsftpd
 
 
 class TestFolder(Conformance):
@@ -94,8 +97,47 @@ class TestSambaEncrypted(Conformance):
         return SambaArea(samba, ENCRYPTED)
 
 
+@pytest.mark.server
+class TestVsftpd(Conformance):
+    kind = "ftp"
+    keeps_every_write = False
+
+    @pytest.fixture
+    def area(self, vsftpd_explicit: Vsftpd) -> Area:
+        return VsftpdArea(vsftpd_explicit)
+
+
+@pytest.mark.server
+class TestVsftpdPlain(Conformance):
+    kind = "ftp"
+    keeps_every_write = False
+
+    @pytest.fixture
+    def area(self, vsftpd_plain: Vsftpd) -> Area:
+        return VsftpdArea(vsftpd_plain)
+
+
+@pytest.mark.server
+class TestPyftpd(Conformance):
+    kind = "ftp"
+    keeps_every_write = False
+
+    @pytest.fixture
+    def area(self, pyftpd_server: Pyftpd) -> Area:
+        return PyftpdArea(pyftpd_server)
+
+
 def test_every_backend_has_a_place() -> None:
     assert {
         place.kind
-        for place in (TestAzurite, TestFolder, TestGcs, TestSeaweedFS, TestRclone, TestOpenSSH, TestSamba)
+        for place in (
+            TestAzurite,
+            TestFolder,
+            TestGcs,
+            TestSeaweedFS,
+            TestRclone,
+            TestOpenSSH,
+            TestSamba,
+            TestVsftpd,
+        )
     } == set(BACKENDS)

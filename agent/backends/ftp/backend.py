@@ -1,0 +1,21 @@
+"""An FTP server as a destination."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from agent.backends.ftp.config import FtpConfig
+from agent.backends.ftp.faults import FAULTS
+from agent.backends.ftp.tree import FtpTree
+from agent.backends.remote import RemoteBackend
+
+
+class FtpBackend(RemoteBackend):
+    def __init__(self, config: FtpConfig, *, owner: str):
+        super().__init__(
+            kind="ftp",
+            faults=FAULTS,
+            connect=partial(FtpTree, config),
+            minimum_proof=config.minimum_proof,
+            owner=owner,
+        )
