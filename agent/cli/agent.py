@@ -50,6 +50,8 @@ class Agent:
             algorithms=_algorithms(settings),
             model_memory=model_memory,
             delete=settings.delete,
+            site=settings.site,
+            zone=settings.zone,
         )
         self.uploader = Uploader(ledger, spool, self.progress, workers=settings.upload.workers)
         self.uploader.on_back = self.look_again
@@ -125,6 +127,7 @@ class Agent:
         self.around.destinations, self.around.routes = new.destinations, new.routes
         self.around.algorithms = _algorithms(new)
         self.around.delete = new.delete
+        self.around.site, self.around.zone = new.site, new.zone
         self.uploader.workers = new.upload.workers
         self.spool.set_budget(new.spool.budget_bytes)
         if new.upload.limit != old.upload.limit:

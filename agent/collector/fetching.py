@@ -14,6 +14,7 @@ import structlog
 
 from agent.camera import Body
 from agent.collector.fetch import FAULTS, Fetcher
+from agent.collector.learning import Learning
 from agent.collector.queue import Item, Queue
 from agent.collector.room import RoomMaker
 from agent.collector.surroundings import Surroundings
@@ -37,18 +38,21 @@ class Fetching:
         camera: str,
         around: Surroundings,
         room: RoomMaker,
+        learning: Learning,
         comparing: asyncio.Lock,
         read_cards_again: Callable[[], None],
     ):
         self._camera = camera
         self._around = around
         self._room = room
+        self._learning = learning
         self._comparing = comparing
         self._read_cards_again = read_cards_again
         self._fetcher = Fetcher(body, around.ledger, around.spool, around.progress, room, around)
         self._queue = Queue()
         self._fetching: dict[int, asyncio.Task[None]] = {}
         self._given_up: set[int] = set()  # of those
+        self._again: dict[int, Item] = {}  # of those: to be looked at once more afterwards
         self._concluding: set[asyncio.Task[None]] = set()
         self._concluding_in: asyncio.TaskGroup
 
@@ -70,17 +74,26 @@ class Fetching:
         if item.file_id not in self._fetching:
             self._queue.put(item)
 
+    def put_again(self, item: Item) -> None:
+        """Something that routes ask for has changed: decide anew, at once, or after the fetch that is under way."""
+        if item.file_id in self._fetching:
+            self._again[item.file_id] = item
+        else:
+            self._queue.drop(item.file_id)
+            self._queue.put(item)
+
     def hurry(self) -> None:
         self._queue.hurry()
 
     def forget(self, file_id: int) -> None:
         """The file is not to be fetched (any more); one that is under way ends by itself."""
         self._queue.drop(file_id)
+        self._again.pop(file_id, None)
 
     def give_up(self, file_ids: Iterable[int]) -> None:
         """These are not wanted any more. What is being fetched of them ends, and what the spool has of it goes."""
         for file_id in file_ids:
-            self._queue.drop(file_id)
+            self.forget(file_id)
             if file_id in self._fetching and file_id not in self._given_up:
                 self._given_up.add(file_id)
                 self._fetching[file_id].cancel()
@@ -114,11 +127,8 @@ class Fetching:
 
     async def _fetch(self, item: Item) -> None:
         """Return when the camera is free for the next file; the disk may still be busy with this one."""
-        owed = self._around.owed(item.facts)
         released = asyncio.Event()
-        work = asyncio.create_task(
-            self._fetcher.fetch(item, owed, self._overtake, released.set), name="fetch one"
-        )
+        work = asyncio.create_task(self._decide_and_fetch(item, released), name="fetch one")
         self._fetching[item.file_id] = work
         concluding = self._concluding_in.create_task(
             self._conclude(item, work, released), name="conclude one"
@@ -135,6 +145,24 @@ class Fetching:
             raise
         finally:
             freed.cancel()
+
+    async def _decide_and_fetch(self, item: Item, released: asyncio.Event) -> None:
+        """Fetch the file if it is owed anywhere. One that is fetched already may turn out to be owed elsewhere as well."""
+        owed = await self._learning.decide(item)
+        if isinstance(owed, float):
+            self._queue.put_later(item, owed)
+            return
+        state = None
+        if item.is_again:
+            row = await self._around.ledger.files.file(item.file_id)
+            state = row and row["state"]
+        if state in ("fetched", "evicted"):
+            if owed:
+                await self._around.ledger.files.owe(item.file_id, owed)
+            if owed and state == "evicted":
+                self._read_cards_again()  # what has a delivery again is found there
+        elif owed or item.file_id in self._around.promised:
+            await self._fetcher.fetch(item, owed, self._overtake, released.set)
 
     async def _conclude(self, item: Item, work: asyncio.Task[None], released: asyncio.Event) -> None:
         """See one fetch to its end and settle what came of it. Raises the faults of the whole link."""
@@ -160,6 +188,8 @@ class Fetching:
         finally:
             del self._fetching[item.file_id]
             self._given_up.discard(item.file_id)
+            if (again := self._again.pop(item.file_id, None)) is not None:
+                self.put_again(again)
             self._around.ledger.wake()
 
     async def _end_of(self, work: asyncio.Task[None], released: asyncio.Event) -> None:

@@ -65,6 +65,21 @@ def news(
     return News(tuple(new), tuple(wanted), tuple(unsettled), tuple(returned), tuple(gone))
 
 
+def recognised(objects: Iterable[Object], known: Iterable[Known]) -> list[tuple[Object, Known]]:
+    """Pair objects with the files that they are, whatever became of those; each object as its row has it."""
+    by_name: dict[str, list[Known]] = defaultdict(list)
+    for row in known:
+        by_name[row.name].append(row)
+    listings: dict[str, list[Object]] = defaultdict(list)
+    for listed in objects:
+        listings[listed.name].append(listed)
+    return [
+        (_as_known(listed, row), row)
+        for name, found in listings.items()
+        for listed, row in _matched(found, by_name.get(name, []))[0]
+    ]
+
+
 def _matched(
     listed: list[Object], rows: list[Known]
 ) -> tuple[list[tuple[Object, Known]], list[Object], list[Known]]:

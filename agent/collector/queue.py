@@ -21,6 +21,7 @@ class Item(msgspec.Struct, frozen=True):
     object: Object
     facts: Facts
     tries: int = 0
+    is_again: bool = False  # only what it owes may have changed; it may be fetched by now
 
     @property
     def rank(self) -> int:

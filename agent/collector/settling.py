@@ -38,6 +38,9 @@ class Settling:
     def __len__(self) -> int:
         return len(self._files)
 
+    def __contains__(self, file_id: object) -> bool:
+        return file_id in self._files
+
     def put(self, file_id: int, seen: Object) -> None:
         """Look at this file soon. One that is here already keeps its pace."""
         if file_id not in self._files:

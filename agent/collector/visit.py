@@ -17,14 +17,14 @@ from agent.camera import Body, Folder, Look, Object, Unreadable
 from agent.collector.deletion import Deleting
 from agent.collector.fetch import FAULTS
 from agent.collector.fetching import Fetching
+from agent.collector.learning import Learning
 from agent.collector.news import is_old, news
 from agent.collector.queue import RANKS, Item
 from agent.collector.room import RoomMaker
 from agent.collector.settling import Settling, Unsettled
 from agent.collector.surroundings import Surroundings
 from agent.faults import Fault, Scope, backoff_seconds, fault
-from agent.keys import Facts
-from agent.ledger import CameraRow, NewFile, Row
+from agent.ledger import CameraRow, Known, NewFile, Row
 from agent.routing import identity_of, kind_of
 from agent.settings import CameraSettings
 
@@ -43,6 +43,7 @@ class Visit:
         self._around = around
         self._ledger = around.ledger
         self._serial = body.identity.serial
+        self._learning = Learning(body, settings.name, around)
         self._unsettled = Settling()
         self._since_scan: set[int] = set()  # seen by looks since the running scan began: not missing from it
         self._taking = asyncio.Lock()
@@ -54,10 +55,16 @@ class Visit:
         self._is_scanning = True
         self._cards = asyncio.Lock()  # held while a card is listed, or changed by us
         sparing = asyncio.Lock()
-        self.deleting = Deleting(body, settings.name, around, self._facts, self._cards, sparing)
+        self.deleting = Deleting(body, settings.name, around, self._cards, sparing)
         room = RoomMaker(self._ledger, around.spool, self._serial, self._still_on_card, sparing)
         self._fetching = Fetching(
-            body, settings.name, around, room, self._taking, lambda: self._request_scan(full=True)
+            body,
+            settings.name,
+            around,
+            room,
+            self._learning,
+            self._taking,
+            lambda: self._request_scan(full=True),
         )
 
     @property
@@ -215,7 +222,7 @@ class Visit:
     async def _take_look(self, look: Look) -> None:
         for seen in (*look.added, *look.changed):
             one = Folder(seen.storage, seen.folder, (seen,), is_complete=False)
-            await self._take(one, "event", is_shot=seen in look.added)
+            await self._take(one, "event", is_shot=seen in look.added, is_change=seen in look.changed)
         if look.removed_handles or look.is_incomplete:
             self._request_scan(full=False)
         if look.storages_changed:
@@ -224,19 +231,30 @@ class Visit:
     # -- what is new -------------------------------------------------------------------------------------
 
     async def _take(
-        self, folder: Folder, seen_by: str, *, is_card_new: bool = False, is_shot: bool = False
+        self,
+        folder: Folder,
+        seen_by: str,
+        *,
+        is_card_new: bool = False,
+        is_shot: bool = False,
+        is_change: bool = False,
     ) -> None:
         """Compare what was listed with the ledger and note what follows, in this order: rows, then the queue."""
         async with self._taking:
             only = folder.objects[0].name if seen_by == "event" else None
             known = await self._ledger.files.known(self._serial, folder.storage, folder.name, only)
             found = news(folder.objects, known, is_complete=folder.is_complete, is_shot=is_shot)
-            if found.new:
-                await self._discover(found.new, seen_by, is_card_new)
+            new, wanted_now = await self._discover(found.new, seen_by, is_card_new)
             if found.returned:
                 await self._ledger.files.bring_back(found.returned)
+            for item in self._learning.take_note(folder, new, known, self._since_scan, is_change=is_change):
+                if item.file_id not in self._unsettled:
+                    self._fetching.put_again(item)
+            for file_id, seen in wanted_now:
+                self._want(file_id, seen)
+            rows = {row.id: row for row in known} if found.wanted and not is_change else {}
             for wanted in found.wanted:
-                self._want(wanted.file_id, wanted.object)
+                self._want(wanted.file_id, wanted.object, rows.get(wanted.file_id))
             for wanted in found.unsettled:
                 self._unsettled.put(wanted.file_id, wanted.object)
             if seen_by == "event":
@@ -249,14 +267,23 @@ class Visit:
         for file_id in file_ids:  # first: what is taken from the queue from here on must be on the card
             self._fetching.forget(file_id)
             self._unsettled.drop(file_id)
+        self._learning.forget(file_ids)
         for file_id in await self._ledger.files.mark_gone(file_ids):
             await self._around.spool.forget(file_id)
             log.info("gone", file=file_id, camera=self._settings.name)
 
-    async def _discover(self, objects: Iterable[Object], seen_by: str, is_card_new: bool) -> None:
+    async def _discover(
+        self, objects: Sequence[Object], seen_by: str, is_card_new: bool
+    ) -> tuple[list[tuple[int, Object]], list[tuple[int, Object]]]:
+        """Note files that were never seen; return them, and those of them that can be fetched."""
+        met: list[tuple[int, Object]] = []
+        wanted: list[tuple[int, Object]] = []
+        if not objects:
+            return met, wanted
         files = [self._new_file(each, seen_by, is_card_new) for each in objects]
         ids = await self._ledger.files.discover(self._serial, files)
         for file_id, file, seen in zip(ids, files, objects, strict=True):
+            met.append((file_id, seen if file.identity else msgspec.structs.replace(seen, size=None)))
             if file.skipped_by:
                 continue
             log.info(
@@ -273,8 +300,9 @@ class Visit:
             if file.identity is None:
                 self._unsettled.put(file_id, seen)
             else:
-                self._want(file_id, seen)
+                wanted.append((file_id, seen))
         self._around.progress.moved()
+        return met, wanted
 
     def _new_file(self, seen: Object, seen_by: str, is_card_new: bool) -> NewFile:
         kind = kind_of(seen.name, seen.format)
@@ -297,30 +325,18 @@ class Visit:
             seen_by=seen_by,
             skipped_by="backlog" if is_skipped else None,
             skip_reason="was on the card at first contact" if is_skipped else None,
+            clock_ahead_seconds=self._learning.clock_ahead_seconds,
         )
 
     def _identity(self, seen: Object) -> str:
         return identity_of(self._serial, seen.storage, seen.folder, seen.name, seen.size or 0, seen.captured)
 
-    def _facts(self, seen: Object) -> Facts:
-        return Facts(
-            camera=self._settings.name,
-            serial=self._serial,
-            storage=seen.storage,
-            folder=seen.folder,
-            name=seen.name,
-            size=seen.size or 0,
-            captured=seen.captured,
-            kind=kind_of(seen.name, seen.format),
-            group=seen.group,
-        )
-
-    def _want(self, file_id: int, seen: Object) -> None:
-        """Queue the file if a route asks for it, or a person did."""
+    def _want(self, file_id: int, seen: Object, row: Known | None = None) -> None:
+        """Queue the file if a route asks for it, or may, or a person did."""
         if seen.size is None:
             return
-        facts = self._facts(seen)
-        if file_id in self._around.promised or self._around.owed(facts):
+        facts = self._learning.facts(seen, row)
+        if file_id in self._around.promised or self._learning.is_wanted(file_id, facts):
             self._fetching.put(Item(file_id, seen, facts))
 
     # -- sizes that are not final ------------------------------------------------------------------------
@@ -362,7 +378,10 @@ class Visit:
 
     async def _give_identity(self, file_id: int, final: Object) -> None:
         if await self._ledger.files.settle(file_id, final.size or 0, final.captured, self._identity(final)):
+            self._learning.meet(file_id, final, self._learning.facts(final), is_written_now=True)
             self._want(file_id, final)
+        else:
+            self._learning.forget([file_id])
         self._unsettled.drop(file_id)  # last: it is in one place or the other, or the visit would look idle
 
     async def _still_on_card(self, row: Row) -> Object | None:

@@ -83,6 +83,7 @@ class Body:
         self.broke_over_a_description = False
         self.on_close: Callable[[], None] = lambda: None
         self.memory: dict[str, str] = {}
+        self.clock_ahead_seconds: float | None = None
 
     @property
     def status(self) -> Status:
