@@ -13,7 +13,7 @@ from itertools import count
 
 import msgspec
 
-from agent.camera import FAULTS, Folder, Handle, Identity, Look, Object, Status, Storage
+from agent.camera import FAULTS, Deletion, Folder, Handle, Identity, Look, Object, Status, Storage
 from agent.camera.objects import are_same_time, is_same_name
 from agent.faults import Fault, fault
 
@@ -72,10 +72,13 @@ class Body:
         self.looks: asyncio.Queue[Look] = asyncio.Queue()
         self.reads: list[tuple[str, int]] = []  # (name that was meant, offset)
         self.lookups: list[str] = []
+        self.asked_to_delete: list[str] = []
         self.scans = 0
         self.reconciles = 0
         self.measured: dict[str, int] = {}
         self.on_read: Callable[[Object, int], Awaitable[None] | None] = lambda item, offset: None
+        self.on_delete: Callable[[Object], Deletion | None] = lambda item: None
+        self.locked: set[int] = set()  # cards with their switch on
         self.on_lookup: Callable[[Object], None] = lambda item: None
         self.on_listed: Callable[[str], Awaitable[None] | None] = lambda folder: None
         self.is_closed = False
@@ -107,14 +110,20 @@ class Body:
         if announced:
             self.looks.put_nowait(Look(added=tuple(file.object for file in files)))
 
-    def delete(self, name: str) -> None:
+    def lose(self, name: str) -> None:
         self.files = [file for file in self.files if file.object.name != name]
+
+    def delete_file(self, item: Object) -> None:
+        self.files = [file for file in self.files if file.object.handle != item.handle]
 
     # -- what the agent asks
 
     async def storages(self) -> list[Storage]:
         self._check()
-        return [Storage(card, "card", 1 << 30, 1 << 29, None, True) for card in self.cards]
+        return [
+            Storage(card, "card", 1 << 30, 1 << 29, None, True, card not in self.locked)
+            for card in self.cards
+        ]
 
     async def scan(self, known: object = None) -> AsyncIterator[Folder]:
         self._check()
@@ -159,6 +168,18 @@ class Body:
             if is_same_name(item, seen) and is_size and are_same_time(item.captured, seen.captured):
                 return msgspec.structs.replace(seen, captured=item.captured, is_just_written=False)
         return None
+
+    async def delete(self, item: Object) -> Deletion:
+        """As a camera does: by handle, but only what the handle still means."""
+        await asyncio.sleep(0)
+        self._check()
+        self.asked_to_delete.append(item.name)
+        if (outcome := self.on_delete(item)) is not None:
+            return outcome
+        if item not in [file.object for file in self.files]:
+            return Deletion(False, fault(FAULTS, "camera.another_file"))
+        self.files = [file for file in self.files if file.object != item]
+        return Deletion(True)
 
     async def measure(self, item: Object) -> int:
         return self.measured[item.name]

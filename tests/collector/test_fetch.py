@@ -525,7 +525,7 @@ async def test_deleted_on_the_camera_while_it_is_queued(bench: Workbench) -> Non
         nonlocal first
         if item.name == "B.MP4" and offset == 100 and first:
             first = False
-            body.delete("A.MP4")
+            body.lose("A.MP4")
             visit.visit.hurry()
             await bench.until(gone)
 
