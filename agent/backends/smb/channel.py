@@ -18,6 +18,7 @@ from agent.backends.smb.faults import NotGenuine
 
 _MOST_BYTES = (1 << 20) + (64 << 10)
 """The longest answer: we never ask for more than 1 MiB at once."""
+_SMB2 = (b"\xfeSMB", b"\xfdSMB")  # plain or signed, and encrypted
 _UNSENT_BYTES = 128 << 10
 """How much of a message may wait in the kernel behind what is in flight.
 
@@ -90,7 +91,10 @@ class Channel:
         (length,) = struct.unpack(">L", head)
         if length > _MOST_BYTES:
             raise NotGenuine(f"an answer of {length} bytes")
-        return self._receive(length, timeout)
+        message = self._receive(length, timeout)
+        if message and message[:4] not in _SMB2:
+            raise NotGenuine("something else than SMB 2")
+        return message
 
     def close(self) -> None:
         """End the connection; a receiver and a sender that wait are woken. The descriptor stays until `release`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -240,6 +241,8 @@ def translated(about: str = "") -> Iterator[None]:
     except OSError as error:
         code = _ERRNOS.get(error.errno or 0, "smb.unreachable")
         raise _fault(code, error.strerror or str(error), about) from error
+    except (ValueError, struct.error) as error:  # smbprotocol, of an answer that it cannot take apart
+        raise _fault("smb.tampered", f"{type(error).__name__}: {error}", about) from error
     except SMBException as error:
         raise _fault("smb.unclassified", f"{type(error).__name__}: {error}", about) from error
 

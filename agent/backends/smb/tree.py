@@ -84,7 +84,8 @@ class SmbTree:
             raise
         for depth in range(1, len(folders) + 1):
             if not self._has_made(folders[:depth]):
-                raise fault(FAULTS, "smb.gone", self.location(folders[:depth]))
+                # Its parent is there: Samba says so of a link that leads nowhere, or out of the share.
+                raise fault(FAULTS, "smb.blocked", self.location(folders[:depth]))
 
     def open(self, path: Path, offset: int) -> SmbWriter:
         return _patiently(lambda: self._open_partial(path, offset))

@@ -52,6 +52,11 @@ class Wire(Connection):  # type: ignore[misc]
     def transport(self, made: object) -> None:
         """`Connection.connect` makes a transport of its own; there is no other way to give it ours."""
 
+    def send(self, message: Any, *arguments: Any, force_signature: bool = False, **named: Any) -> Any:
+        """As in smbprotocol. SMB 3.1.1 demands a signed TREE_CONNECT of those too who sign nothing else."""
+        forced = force_signature or message.COMMAND == Commands.SMB2_TREE_CONNECT
+        return super().send(message, *arguments, force_signature=forced, **named)
+
     def receive(
         self, request: Any, wait: bool = True, timeout: float | None = None, resolve_symlinks: bool = False
     ) -> Any:

@@ -17,12 +17,12 @@ from tests.backends.servers.process import Process, answers_at_all, executable, 
 USER = "camuser"
 PASSWORD = "pw123 with ä"
 
-# What `pdbedit` is told of an account, and the Unix user behind it.
+# The Unix user behind an account, and what `pdbedit` is told of it; nothing: it has to change its password.
 TURNED_AWAY = {
     "disabled": ("bin", ["-c", "[D]"]),
     "locked": ("daemon", ["-c", "[L]"]),
     "expired": ("games", ["--kickoff-time=1"]),
-    "renew": ("mail", ["--set-nt-hash=" + "0" * 32]),
+    "renew": ("mail", []),
 }
 
 _GLOBAL = """\
@@ -64,6 +64,11 @@ class Smbd(Process):
         assert self._child is not None
         return [pid for pid in _children(self._child.pid) if _serves(pid)]
 
+    def end_connections(self) -> None:
+        """End the processes that serve one, the hard way; the listener lives on."""
+        for pid in self.connections():
+            os.kill(pid, signal.SIGKILL)
+
     def _signal(self, number: signal.Signals) -> None:
         assert self._child is not None
         os.killpg(self._child.pid, number)
@@ -91,7 +96,7 @@ class Samba:
         accounts = {USER: owner} | {name: unix for name, (unix, _) in TURNED_AWAY.items()}
         (folder / "users.map").write_text("".join(f"{unix} = {name}\n" for name, unix in accounts.items()))
         self._account(owner)
-        self.process = Smbd(
+        self.process: Smbd = Smbd(
             [program, "--foreground", "-s", str(self._settings), "--debug-stdout"],
             folder / "log",
             lambda: answers_at_all(self.port),
@@ -104,15 +109,18 @@ class Samba:
         """Make one of the accounts that cannot log in."""
         unix, arguments = TURNED_AWAY[name]
         self._account(unix)
-        self._pdbedit(["-r", "-u", unix, *arguments])
+        if arguments:
+            self._run("pdbedit", ["-r", "-u", unix, *arguments])
+        else:
+            self._run("net", ["sam", "set", "pwdmustchangenow", unix, "yes"])
 
     def _account(self, unix: str) -> None:
-        self._pdbedit(["-a", "-t", "-u", unix], f"{PASSWORD}\n{PASSWORD}\n")
+        self._run("pdbedit", ["-a", "-t", "-u", unix], f"{PASSWORD}\n{PASSWORD}\n")
 
-    def _pdbedit(self, arguments: list[str], answers: str = "") -> None:
-        program = executable("pdbedit")
+    def _run(self, name: str, arguments: list[str], answers: str = "") -> None:
+        program = executable(name)
         if program is None:
-            raise FileNotFoundError("pdbedit (Debian's samba)")
+            raise FileNotFoundError(f"{name} (Debian's samba)")
         command = [program, "-s", str(self._settings), *arguments]
         done = subprocess.run(command, input=answers, capture_output=True, text=True)
         if done.returncode != 0:
