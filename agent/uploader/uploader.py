@@ -263,7 +263,7 @@ class Uploader:
         target.sweeping = None
         if not task.cancelled() and (error := task.exception()):
             log.error("not swept", destination=target.name, exc_info=error)
-        if target.is_awaited:
+        if target.is_awaited or target.left:  # else the loop would not see when to ask again
             target.is_awaited = False
             self._ledger.wake()
         target.swept_changes = self._ledger.changes

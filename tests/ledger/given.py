@@ -30,6 +30,7 @@ def shot(
     size: int | None = 1000,
     captured: str = "2024-05-01T10:00:00",
     rank: int = 0,
+    kind: str = "jpeg",
     serial: str = SERIAL,
     skipped_by: str | None = None,
 ) -> NewFile:
@@ -40,7 +41,7 @@ def shot(
         captured=captured,
         size=size,
         identity=None if size is None else sha256(f"{serial}/{storage}/{folder}/{name}/{size}/{captured}"),
-        kind="jpeg",
+        kind=kind,
         rank=rank,
         shot=1,
         handle=7,

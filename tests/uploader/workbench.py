@@ -10,8 +10,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from agent.backends.base import Backend, Proof
+from agent.collector.queue import RANKS
+from agent.keys import Media
 from agent.ledger import Ledger, NewDelivery, NewFile, Subject
 from agent.progress import Progress
+from agent.schedule import Schedule
 from agent.spool import Spool, Writer
 from agent.uploader import Target, Uploader
 from tests.ledger.given import SERIAL, delivery_of, keys_of, shot
@@ -124,12 +127,20 @@ class Workbench:
         workers: int = 4,
         minimum_proof: Proof = Proof.READBACK,
         fingerprint: str = "settings",
+        limit: Sequence[str] = (),
     ) -> Target:
-        target = Target(name, backend, workers=workers, minimum_proof=minimum_proof, fingerprint=fingerprint)
+        target = Target(
+            name,
+            backend,
+            workers=workers,
+            minimum_proof=minimum_proof,
+            fingerprint=fingerprint,
+            limit=Schedule.of(limit),
+        )
         await self.uploader.add(target)
         return target
 
-    async def checked(self, destination: Destination, name: str = "archive", **how: int) -> Target:
+    async def checked(self, destination: Destination, name: str = "archive", **how: object) -> Target:
         """A destination whose check is behind it."""
         await self.ledger.cameras.set_subject("destination", name, "ready")
         await self.ledger.cameras.note_check(name, "settings", "atomic")
@@ -146,9 +157,12 @@ class Workbench:
         storage: int = 1,
         captured: str = "2024-05-01T10:00:00",
         data: bytes | None = None,
+        kind: Media = Media.JPEG,
     ) -> Growing:
         data = content(name, size) if data is None else data
-        file = shot(name, size=len(data), storage=storage, captured=captured)
+        file = shot(
+            name, size=len(data), storage=storage, captured=captured, kind=kind.value, rank=RANKS[kind]
+        )
         (file_id,) = await self.ledger.files.discover(SERIAL, [file])
         return await Growing(self, file, file_id, data, to).begin()
 
@@ -161,8 +175,9 @@ class Workbench:
         storage: int = 1,
         captured: str = "2024-05-01T10:00:00",
         data: bytes | None = None,
+        kind: Media = Media.JPEG,
     ) -> Growing:
-        file = await self.growing(name, size, to, storage=storage, captured=captured, data=data)
+        file = await self.growing(name, size, to, storage=storage, captured=captured, data=data, kind=kind)
         await file.finish()
         return file
 
