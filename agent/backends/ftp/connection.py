@@ -1,10 +1,7 @@
-"""One control connection, and the data connections that it opens: ftplib, with what it lacks.
+"""The control connection: ftplib, with what it lacks.
 
-ftplib knows neither implicit TLS nor the TLS session that a server may want to see again on the data connection
-(vsftpd: require_ssl_reuse), waits for an answer anew with each byte, and collects answers of any length.
-
-The address in an answer to PASV is never used: behind a router it is nonsense more often than not, and a server
-could send us anywhere with it.
+ftplib knows no implicit TLS, waits for an answer anew with each byte of it, and collects answers of any length. The
+data connections are made in channels.py.
 """
 
 from __future__ import annotations
@@ -26,9 +23,7 @@ from agent.faults import Fault, fault
 _LONGEST_LINE_BYTES = 8 << 10
 _LONGEST_ANSWER_BYTES = 64 << 10
 _KEEPALIVE_SECONDS = 60  # routers forget a connection that is silent for a few minutes
-_SESSION_SECONDS = (
-    240.0  # of a TLS session that has no lifetime of its own: servers keep them for five minutes
-)
+_SESSION_SECONDS = 240.0  # of a TLS session without a lifetime of its own: servers keep them for five minutes
 
 
 class Connection(ftplib.FTP):
@@ -39,17 +34,17 @@ class Connection(ftplib.FTP):
         self.is_usable = True
         self.features: set[str] = set()
         self.context = context_of(config)
-        self._config = config
+        self.config = config
         self._control: socket.socket | None = None
         self._unread = bytearray()
         self._deadline = 0.0
-        self._has_epsv = True
-        self._protects_data = False
+        self.has_epsv = True
+        self.protects_data = False
         self._secured_at = 0.0
 
     def dial(self) -> Reply:
         """Connect and return the greeting."""
-        config = self._config
+        config = self.config
         try:
             self._control = socket.create_connection(
                 (config.host, config.effective_port()), config.connect_timeout_seconds
@@ -71,20 +66,16 @@ class Connection(ftplib.FTP):
         with self.guarded():
             if self._unread:  # said in the clear, and would count as said under TLS
                 raise ftplib.error_proto("more than an answer before the encryption")
-            self._socket.settimeout(self._config.io_timeout_seconds)
-            secured = self.context.wrap_socket(self._socket, server_hostname=self._config.host)
+            self.control.settimeout(self.config.io_timeout_seconds)
+            secured = self.context.wrap_socket(self.control, server_hostname=self.config.host)
             self._control = secured
-            check_pin(self._config, secured)
+            check_pin(self.config, secured)
             self._secured_at = time.monotonic()
-
-    def protect_data(self) -> None:
-        """Encrypt data connections from now on."""
-        self._protects_data = True
 
     def say(self, command: str, argument: str = "") -> Reply:
         """Ask and return the answer, a refusal as well. Names go as UTF-8 (RFC 2640)."""
         with self.guarded():
-            self._socket.settimeout(self._config.io_timeout_seconds)
+            self.control.settimeout(self.config.io_timeout_seconds)
             self.putcmd(f"{command} {argument}" if argument else command)
         return self.hear(command)
 
@@ -97,7 +88,7 @@ class Connection(ftplib.FTP):
 
     def hear(self, command: str, seconds: float | None = None) -> Reply:
         """Return the next answer. `seconds`: wait no longer than this."""
-        self._deadline = time.monotonic() + (seconds or self._config.io_timeout_seconds)
+        self._deadline = time.monotonic() + (seconds or self.config.io_timeout_seconds)
         with self.guarded():
             text = self.getmultiline()
             if not (text[:3].isascii() and text[:3].isdigit() and 100 <= int(text[:3]) < 600):
@@ -109,8 +100,11 @@ class Connection(ftplib.FTP):
             self.is_usable = False
         return reply
 
+    def cleaned(self, reply: Reply) -> str:
+        return faults.cleaned(reply.text, self.config.secrets())
+
     def refused(self, command: str, reply: Reply) -> Fault:
-        return faults.of_reply(command, reply, self._config.secrets())
+        return faults.of_reply(command, reply, self.config.secrets())
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -122,7 +116,7 @@ class Connection(ftplib.FTP):
             raise
         except (OSError, EOFError, ftplib.Error, ValueError) as error:
             self.hang_up()
-            raise faults.of_exception(error, self._config.secrets()) from error
+            raise faults.of_exception(error, self.config.secrets()) from error
 
     def hang_up(self) -> None:
         """Close without a word. Harmless when repeated."""
@@ -152,141 +146,8 @@ class Connection(ftplib.FTP):
         poll.register(sock, select.POLLIN)
         return bool(poll.poll(0))
 
-    def begin(self, command: str, argument: str = "", offset: int = 0) -> socket.socket:
-        """Ask for a transfer, and return the open data connection. `offset` goes before the command as REST."""
-        waiting = self._listen() if self._config.mode == "active" else self._reach()
-        try:
-            if offset and (reply := self.say("REST", str(offset))).code != 350:
-                raise fault(FAULTS, "ftp.no_resume", faults.cleaned(reply.text, self._config.secrets()))
-            reply = self.say(command, argument)
-            if reply.code >= 400:
-                raise self.refused(command, reply)
-            if reply.code >= 200:
-                raise self._senseless(reply)
-            data = self._accepted(waiting) if self._config.mode == "active" else waiting
-        except BaseException:
-            waiting.close()
-            raise
-        data.settimeout(self._config.io_timeout_seconds)
-        return self._encrypted(data) if self._protects_data else data
-
-    def end(self, data: socket.socket) -> None:
-        """Close a data connection so that the server knows it to be the end. Bounded by the timeout."""
-        with suppress(OSError, ValueError):
-            if isinstance(data, ssl.SSLSocket):
-                # Waits for the server's own farewell: closing with a TLS 1.3 ticket unread would be a reset, which
-                # takes data with it that the server has not read yet.
-                data.unwrap()
-        data.close()
-
-    def failed(self, data: socket.socket, error: Exception, command: str) -> Fault:
-        """Return why a data connection failed: the server may have said so on the control connection."""
-        data.close()
-        if not self.is_usable:
-            return faults.of_exception(error, self._config.secrets())
-        try:
-            reply = self.hear(command, min(2.0, self._config.io_timeout_seconds))
-        except Fault as silence:
-            return (
-                silence
-                if silence.code == "ftp.closed"
-                else faults.of_exception(error, self._config.secrets())
-            )
-        if reply.code >= 400:
-            return self.refused(command, reply)
-        self.hang_up()
-        return faults.of_exception(error, self._config.secrets())
-
-    def _reach(self) -> socket.socket:
-        """Connect to the port that the server opens for us: EPSV, or else PASV."""
-        if self._has_epsv:
-            reply = self.say("EPSV")
-            if reply.code < 300:
-                try:
-                    return self._connected(reply)
-                except OSError as error:  # there are firewalls that know PASV alone
-                    if self.af == socket.AF_INET6:
-                        raise fault(FAULTS, "ftp.no_data_connection", str(error)) from error
-            elif self.af == socket.AF_INET6 or not self.is_usable:
-                raise self.refused("EPSV", reply)
-            self._has_epsv = False
-        reply = self.must("PASV")
-        try:
-            return self._connected(reply)
-        except OSError as error:
-            raise fault(FAULTS, "ftp.no_data_connection", str(error)) from error
-
-    def _connected(self, reply: Reply) -> socket.socket:
-        peer = self._socket.getpeername()
-        with self.guarded():
-            parse = ftplib.parse229(reply.text, peer) if reply.code == 229 else ftplib.parse227(reply.text)
-            port = parse[1]
-            if not 0 < port < 65536:
-                raise ftplib.error_proto(reply.text)
-        sock = socket.socket(self.af, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(self._config.connect_timeout_seconds)
-            sock.connect((peer[0], port, *peer[2:]))
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-    def _listen(self) -> socket.socket:
-        own = self._socket.getsockname()
-        listener = socket.socket(self.af, socket.SOCK_STREAM)
-        try:
-            listener.bind((own[0], 0, *own[2:]))
-            listener.listen(1)
-            port = listener.getsockname()[1]
-            if self.af == socket.AF_INET6:
-                self.must("EPRT", f"|2|{own[0].partition('%')[0]}|{port}|")
-            else:
-                self.must("PORT", ",".join([*own[0].split("."), str(port >> 8), str(port & 255)]))
-        except BaseException:
-            listener.close()
-            raise
-        return listener
-
-    def _accepted(self, listener: socket.socket) -> socket.socket:
-        """Take the server's connection, and nobody else's."""
-        until = time.monotonic() + self._config.connect_timeout_seconds
-        with listener:
-            while True:
-                listener.settimeout(max(0.001, until - time.monotonic()))
-                try:
-                    data, peer = listener.accept()
-                except OSError as error:
-                    self.hang_up()
-                    raise fault(
-                        FAULTS, "ftp.no_data_connection", "the server does not connect to us"
-                    ) from error
-                if peer[0] == self._socket.getpeername()[0]:
-                    return data
-                data.close()
-
-    def _encrypted(self, data: socket.socket) -> socket.socket:
-        assert self.context is not None and isinstance(self._control, ssl.SSLSocket)
-        try:
-            secured = self.context.wrap_socket(
-                data, server_hostname=self._config.host, session=self._control.session
-            )
-        except (OSError, ValueError) as error:
-            raise self.failed(data, error, faults.DATA) from error
-        try:
-            check_pin(self._config, secured)
-        except Fault:
-            secured.close()
-            self.hang_up()
-            raise
-        return secured
-
-    def _senseless(self, reply: Reply) -> Fault:
-        self.hang_up()
-        return fault(FAULTS, "ftp.garbled", faults.cleaned(reply.text, self._config.secrets()))
-
     @property
-    def _socket(self) -> socket.socket:
+    def control(self) -> socket.socket:
         if self._control is None:
             raise EOFError("the connection is closed")
         return self._control
@@ -296,7 +157,7 @@ class Connection(ftplib.FTP):
     def putline(self, line: str) -> None:
         if "\r" in line or "\n" in line:
             raise ftplib.error_proto("a line break in a command")
-        self._socket.sendall(line.encode("utf-8", "surrogateescape") + b"\r\n")
+        self.control.sendall(line.encode("utf-8", "surrogateescape") + b"\r\n")
 
     def getline(self) -> str:
         while (end := self._unread.find(b"\n")) < 0:
@@ -305,8 +166,8 @@ class Connection(ftplib.FTP):
             left = self._deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError("the answer did not end in time")
-            self._socket.settimeout(left)
-            piece = self._socket.recv(4096)
+            self.control.settimeout(left)
+            piece = self.control.recv(4096)
             if not piece:
                 raise EOFError("the server hung up")
             self._unread += piece

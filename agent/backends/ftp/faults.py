@@ -21,6 +21,10 @@ FAULTS: dict[str, Advice] = {
         "The server does not answer in time: check the network, and whether port and encryption fit together.",
     ),
     "ftp.closed": Advice(Kind.RETRYABLE, "The connection broke: nothing to do, it goes on where it stopped."),
+    "ftp.cut": Advice(
+        Kind.RETRYABLE,
+        "The server broke a transfer off: its disk may be full, else nothing to do, it goes on where it stopped.",
+    ),
     "ftp.too_many": Advice(
         Kind.RETRYABLE,
         "The server takes no more connections: wait, or lower 'Uploads at once' for this destination.",
@@ -138,7 +142,7 @@ _BY_CODE = {
     332: "ftp.account",
     421: "ftp.closed",
     425: "ftp.no_data_connection",
-    426: "ftp.closed",
+    426: "ftp.cut",
     430: "ftp.wrong_password",
     431: "ftp.no_tls",
     450: "ftp.busy",
@@ -168,7 +172,7 @@ _BY_COMMAND = {
     ("USER", 421): "ftp.too_many",
     ("PASS", 421): "ftp.too_many",
     ("PASS", 500): "ftp.server_error",  # vsftpd says "500 OOPS" for its own wrong settings
-    # vsftpd says 451, pyftpdlib 426, and IIS 550, when the disk takes no more.
+    # vsftpd says 451 and IIS 550 when the disk takes no more; pyftpdlib 426, as for every transfer that ends badly.
     (DATA, 451): "ftp.full",
     (DATA, 550): "ftp.full",
     (DATA, 553): "ftp.full",

@@ -66,4 +66,4 @@ def _protect(connection: Connection, config: FtpConfig) -> None:
         raise fault(
             FAULTS, "ftp.no_tls", "data would go unencrypted: " + cleaned(reply.text, config.secrets())
         )
-    connection.protect_data()
+    connection.protects_data = True

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 
+from agent.backends.ftp.channels import ended, failed, opened
 from agent.backends.ftp.connection import Connection
 from agent.backends.ftp.faults import DATA
 from agent.faults import Fault
@@ -33,13 +34,13 @@ class FtpWriter:
                 self._data.sendall(chunk[start : start + _SLICE_BYTES])
         except (OSError, ValueError) as error:
             data, self._data = self._data, None
-            raise self._connection.failed(data, error, DATA) from error
+            raise failed(self._connection, data, error, DATA) from error
 
     def finish(self) -> None:
         if self._data is None:
             raise ValueError("the writer is closed")
         data, self._data = self._data, None
-        self._connection.end(data)
+        ended(data)
         reply = self._connection.hear(DATA)
         if reply.code >= 300:
             raise self._connection.refused(DATA, reply)
@@ -50,12 +51,11 @@ class FtpWriter:
                 self.finish()
 
 
-def received(connection: Connection, command: str, argument: str = "") -> Iterator[memoryview]:
-    """Yield what the server sends; each piece is valid until the next is asked for.
+def received(connection: Connection, data: socket.socket, command: str) -> Iterator[memoryview]:
+    """Yield what the server sends in answer to `command`; each piece is valid until the next is asked for.
 
     Closed early, it ends the connection: what servers say to a transfer that was broken off differs too much.
     """
-    data = connection.begin(command, argument)
     buffer = memoryview(bytearray(_BUFFER_BYTES))
     is_whole = False
     try:
@@ -66,7 +66,7 @@ def received(connection: Connection, command: str, argument: str = "") -> Iterat
                 data.unwrap()
         is_whole = True
     except (OSError, ValueError) as error:
-        raise connection.failed(data, error, command) from error
+        raise failed(connection, data, error, command) from error
     finally:
         data.close()
         if not is_whole:
@@ -79,7 +79,7 @@ def received(connection: Connection, command: str, argument: str = "") -> Iterat
 def received_lines(connection: Connection, command: str, argument: str = "") -> Iterator[str]:
     """Yield the lines of a listing. What is no UTF-8 in them is replaced; an endless line ends the listing."""
     rest = b""
-    for piece in received(connection, command, argument):
+    for piece in received(connection, opened(connection, command, argument), command):
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
             yield line.rstrip(b"\r").decode("utf-8", "replace")

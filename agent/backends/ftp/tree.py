@@ -12,9 +12,10 @@ import socket
 from collections.abc import Iterator
 
 from agent.backends.base import RESERVED, Entry
+from agent.backends.ftp.channels import opened
 from agent.backends.ftp.config import FtpConfig
 from agent.backends.ftp.connection import Connection
-from agent.backends.ftp.faults import FAULTS, Reply, cleaned
+from agent.backends.ftp.faults import FAULTS, Reply
 from agent.backends.ftp.listing import entry_of, facts_of, name_of
 from agent.backends.ftp.login import home_of, logged_in
 from agent.backends.ftp.transfer import FtpWriter, received, received_lines
@@ -57,7 +58,7 @@ class FtpTree:
             return
         reply = connection.say("CWD", self._at(()))
         if reply.code >= 500:
-            raise fault(FAULTS, "ftp.missing", self._detail(reply))
+            raise fault(FAULTS, "ftp.missing", connection.cleaned(reply))
         if reply.code >= 400:
             raise connection.refused("CWD", reply)
         for depth in range(1, len(folders) + 1):
@@ -78,21 +79,22 @@ class FtpTree:
         try:
             return FtpWriter(connection, self._stored(connection, path, offset))
         except Fault as refusal:
-            if not exists or refusal.code not in ("ftp.timeout", "ftp.forbidden"):
-                raise
-            # It was ours to write once. vsftpd does not answer while another process holds the lock.
-            if not connection.is_usable:
-                self._connection = logged_in(self._config)
-            raise fault(FAULTS, "ftp.busy", refusal.detail) from refusal
+            # Refused although it was ours to write once: as servers on Windows do.
+            raise self._held_by_another(refusal, "ftp.forbidden") if exists else refusal from None
 
     def read(self, path: Path) -> Iterator[memoryview]:
-        return received(self._ready(), "RETR", self._at(path))
+        connection = self._ready()
+        try:
+            data = opened(connection, "RETR", self._at(path))
+        except Fault as refusal:
+            raise self._held_by_another(refusal) from None
+        yield from received(connection, data, "RETR")
 
     def rename(self, path: Path, to: Path) -> None:
         connection = self._ready()
         reply = connection.say("RNFR", self._at(path))
         if reply.code == _NO_SUCH_FILE and self._size(connection, path) is None:
-            raise fault(FAULTS, "ftp.upload_gone", self._detail(reply))
+            raise fault(FAULTS, "ftp.upload_gone", connection.cleaned(reply))
         if reply.code >= 400:
             raise connection.refused("RNFR", reply)
         reply = connection.say("RNTO", self._at(to))
@@ -100,9 +102,9 @@ class FtpTree:
             return
         if reply.code in (501, 550, 553):
             if self._size(connection, to) is not None:
-                raise fault(FAULTS, "ftp.exists", self._detail(reply))
+                raise fault(FAULTS, "ftp.exists", connection.cleaned(reply))
             if not _PLAIN.fullmatch(to[-1]):
-                raise fault(FAULTS, "ftp.refused_name", self._detail(reply))
+                raise fault(FAULTS, "ftp.refused_name", connection.cleaned(reply))
         raise connection.refused("RNTO", reply)
 
     def remove(self, path: Path) -> None:
@@ -179,7 +181,8 @@ class FtpTree:
         if connection.say("CWD", name).code < 400:
             return NO_FILE
         try:
-            return sum(len(piece) for piece in received(connection, "RETR", name))
+            data = opened(connection, "RETR", name)
+            return sum(len(piece) for piece in received(connection, data, "RETR"))
         except Fault as refusal:
             if refusal.code != "ftp.not_readable":
                 raise
@@ -188,29 +191,41 @@ class FtpTree:
     def _stored(self, connection: Connection, path: Path, offset: int) -> socket.socket:
         name = self._at(path)
         try:
-            return connection.begin("STOR", name, offset)
+            return opened(connection, "STOR", name, offset)
         except Fault as refusal:
             if not offset or not connection.is_usable or refusal.code not in _WITHOUT_RESUME:
                 raise
         try:
-            return connection.begin("APPE", name)
+            return opened(connection, "APPE", name)
         except Fault as refusal:
             if not connection.is_usable or refusal.code not in _WITHOUT_RESUME:
                 raise
             self.remove(path)
             raise fault(FAULTS, "ftp.no_resume", refusal.detail) from refusal
 
+    def _held_by_another(self, refusal: Fault, *signs: str) -> Fault:
+        """Return ``ftp.busy`` if that is what `refusal` means: one of `signs`, or silence of a server that answers else.
+
+        vsftpd gives no answer while another process holds the lock of a file, and one that serves a connection which
+        died without a word holds it for minutes.
+        """
+        if refusal.code == "ftp.timeout":
+            self._connection = logged_in(self._config)
+        elif refusal.code not in signs:
+            return refusal
+        return fault(FAULTS, "ftp.busy", refusal.detail)
+
     def _not_made(self, connection: Connection, folder: Path, reply: Reply) -> Fault:
         """Return why a folder could not be made: servers say 550 to all reasons."""
         if reply.code != _NO_SUCH_FILE and reply.code not in (501, 553):
             return connection.refused("MKD", reply)
         if self._size(connection, folder) is not None:
-            return fault(FAULTS, "ftp.blocked", self._detail(reply))
+            return fault(FAULTS, "ftp.blocked", connection.cleaned(reply))
         if not _PLAIN.fullmatch(folder[-1]):
             other = self._at((*folder[:-1], f"{RESERVED}folder"))
             if connection.say("MKD", other).code < 400:
                 connection.say("RMD", other)
-                return fault(FAULTS, "ftp.refused_name", self._detail(reply))
+                return fault(FAULTS, "ftp.refused_name", connection.cleaned(reply))
         return connection.refused("MKD", reply)
 
     def _looked_at(self, connection: Connection, folders: Path) -> Iterator[Entry]:
@@ -240,6 +255,3 @@ class FtpTree:
         if not connection.is_usable:  # broken off by us
             self._connection = logged_in(self._config)
         return names
-
-    def _detail(self, reply: Reply) -> str:
-        return cleaned(reply.text, self._config.secrets())

@@ -127,9 +127,7 @@ class PyftpdArea(_FtpArea):
         return self.config(user="reader", path="")
 
     def full(self) -> Destination | None:
-        shutil.rmtree(self.server.homes / "small")
-        (self.server.homes / "small").mkdir()
-        return self.config(user="small", path="")
+        return None  # it says 426, "transfer aborted", whatever the reason (test_ftp_servers.py)
 
 
 def _is_partial(path: Path) -> bool:

@@ -56,7 +56,7 @@ class Vsftpd:
         passwords = self._folder / "passwords"
         passwords.write_text("".join(f"{user}:{hashed}\n" for user in (USER, READER)))
         self._pam.write_text(
-            f"auth required pam_pwdfile.so pwdfile {passwords}\n"
+            f"auth required pam_pwdfile.so pwdfile {passwords} nodelay\n"
             "account required pam_permit.so\nsession required pam_permit.so\n"
         )
         (self._folder / "users" / READER).write_text("write_enable=NO\n")
@@ -112,9 +112,14 @@ class ForkingProcess(Process):
             self._signal_children(signal.SIGKILL)
         super().kill()
 
-    def _signal(self, number: signal.Signals) -> None:
-        super()._signal(number)
-        self._signal_children(number)
+    def pause(self) -> None:
+        super().pause()
+        self._signal_children(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Sessions do not survive: vsftpd takes a child that stops for one that ends, and waits for it for ever."""
+        self._signal_children(signal.SIGKILL)
+        super().resume()
 
     def _signal_children(self, number: signal.Signals) -> None:
         assert self._child is not None
