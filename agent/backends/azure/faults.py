@@ -289,7 +289,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
-        error = error.__cause__ or error.__context__
+        error = getattr(error, "inner_exception", None) or error.__cause__ or error.__context__
 
 
 def _root(error: BaseException) -> BaseException:
