@@ -36,6 +36,7 @@ from agent.routing import (
     is_wanted,
     kind_of,
     missing,
+    picture_of,
     steady,
 )
 
@@ -100,7 +101,7 @@ class Learning:
             utc=utc,
             local=local,
             is_protected=is_protected,
-            picture=_kept(row),
+            picture=None if row is None else picture_of(row.picture),
         )
 
     # -- shots
@@ -255,12 +256,3 @@ class Learning:
         while got < len(head):
             got += await self._body.read(seen, got, head[got:])
         return bytes(head)
-
-
-def _kept(row: Known | None) -> Picture | None:
-    if row is None or row.picture is None:
-        return None
-    try:
-        return msgspec.json.decode(row.picture, type=Picture)
-    except msgspec.DecodeError:  # written by another version
-        return None

@@ -21,6 +21,7 @@ from agent.routing.owing import (
     override,
     owed,
 )
+from agent.routing.rows import facts_of, picture_of
 
 __all__ = [
     "ALONE",
@@ -34,12 +35,14 @@ __all__ = [
     "ask_for_marks",
     "ask_for_shots",
     "corrected",
+    "facts_of",
     "identity_of",
     "is_wanted",
     "kind_of",
     "missing",
     "override",
     "owed",
+    "picture_of",
     "steady",
     "suffixed",
 ]
