@@ -114,7 +114,7 @@ class SftpTree:
     def list(self, folders: Path) -> Iterator[Entry]:
         names = self._client.scandir(self._at(folders))
         try:
-            while batch := self._ask(_some(names), calls=_LIST_AT_ONCE):
+            while batch := self._ask(_some(names)):
                 yield from batch
         except Fault as refusal:
             if refusal.code != "sftp.missing" or not self._is_folder(()):

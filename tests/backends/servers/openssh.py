@@ -25,8 +25,8 @@ PASSPHRASE = "correct horse"
 
 
 class OpenSSH:
-    def __init__(self, folder: Path, *settings: str):
-        """`folder` is empty and its own. `settings`: further lines for sshd_config, which win over ours."""
+    def __init__(self, folder: Path, **settings: str):
+        """`folder` is empty and its own. `settings` are of sshd_config, instead of ours; "" leaves one out."""
         program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         if program is None:
             raise FileNotFoundError("sshd (openssh-server)")
@@ -47,28 +47,24 @@ class OpenSSH:
         if is_root:
             os.makedirs("/run/sshd", exist_ok=True)  # sshd wants it, and has no setting for it
         self._config = folder / "sshd_config"
-        self._config.write_text(
-            "\n".join(
-                [
-                    *settings,
-                    f"Port {self.port}",
-                    "ListenAddress 127.0.0.1",
-                    f"HostKey {self.host_key}",
-                    f"PidFile {folder / 'pid'}",
-                    f"AuthorizedKeysFile {authorized}",
-                    "AuthorizedKeysCommand none",
-                    "StrictModes no",
-                    "UsePAM no",
-                    "PasswordAuthentication no",
-                    "KbdInteractiveAuthentication no",
-                    "MaxStartups 100",
-                    "LoginGraceTime 20",
-                    "ForceCommand internal-sftp -u 0022",
-                    "Subsystem sftp internal-sftp",
-                    "",
-                ]
-            )
-        )
+        lines = {
+            "Port": str(self.port),
+            "ListenAddress": "127.0.0.1",
+            "HostKey": str(self.host_key),
+            "PidFile": str(folder / "pid"),
+            "AuthorizedKeysFile": str(authorized),
+            "AuthorizedKeysCommand": "none",
+            "StrictModes": "no",
+            "UsePAM": "no",
+            "PasswordAuthentication": "no",
+            "KbdInteractiveAuthentication": "no",
+            "MaxStartups": "100",
+            "LoginGraceTime": "20",
+            "ForceCommand": "internal-sftp -u 0022",
+            "Subsystem": "sftp internal-sftp",
+            **settings,
+        }
+        self._config.write_text("".join(f"{name} {value}\n" for name, value in lines.items() if value))
         command = [program, "-D", "-e", "-f", str(self._config)]
         self.process = Family(command, folder / "log", lambda: answers_at_all(self.port))
 

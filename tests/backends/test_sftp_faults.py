@@ -1,0 +1,512 @@
+"""Each way in which an SFTP server can fail us, at a real one where that can be had, and the fault it becomes."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from agent.backends import SftpConfig, open_backend
+from agent.backends.base import Backend
+from agent.backends.sftp.faults import FAULTS
+from agent.faults import Fault, Kind, Scope
+from tests.backends.areas.sftp import OpenSSHArea
+from tests.backends.conformance import content_of, deliver
+from tests.backends.disks import lock, small_disk
+from tests.backends.servers.openssh import PASSPHRASE, OpenSSH, fingerprint_of, make_key
+from tests.backends.servers.process import free_port
+from tests.backends.servers.ssh_in_process import PASSWORD, USER, Files, Guard, InProcess, failing
+
+pytestmark = pytest.mark.server
+
+SECRET = "hush-hush"
+
+
+class Places:
+    """What a provocation needs; all of it is taken down with the test."""
+
+    def __init__(self, openssh: OpenSSH, folder: Path, stack: ExitStack):
+        self.openssh = openssh
+        self.folder = folder
+        self.stack = stack
+        self.area = OpenSSHArea(openssh)
+        stack.callback(self.area.close)
+
+    def backend(self, **changes: object) -> Backend:
+        """At Debian's sshd."""
+        backend = open_backend(self.area.config(**changes), owner="test")
+        self.stack.callback(backend.close)
+        return backend
+
+    def fault(self, **changes: object) -> Fault:
+        return fault_of(lambda: self.backend(**changes).browse(""))
+
+    def another(self, **settings: str) -> Backend:
+        """At another sshd with these settings."""
+        folder = self.folder / "another"
+        folder.mkdir()
+        server = OpenSSH(folder, **settings)
+        self.stack.callback(server.remove)
+        server.process.start()
+        self.stack.callback(server.process.kill)
+        self.area = OpenSSHArea(server)
+        return self.backend()
+
+    def in_process(
+        self, guard: type[Guard] = Guard, files: type[Files] | None = Files, **changes: object
+    ) -> Backend:
+        """At a server that behaves as told."""
+        root = self.folder / "root"
+        root.mkdir(exist_ok=True)
+        server = InProcess(guard, type("Rooted", (files,), {"root": root}) if files else None)
+        self.stack.callback(server.stop)
+        settings: dict[str, object] = {
+            "host": "127.0.0.1",
+            "port": server.port,
+            "user": USER,
+            "password": PASSWORD,
+            "host_key": server.fingerprint,
+            "connect_timeout_seconds": 5,
+            "timeout_seconds": 5,
+        }
+        backend = open_backend(SftpConfig.model_validate({**settings, **changes}), owner="test")
+        self.stack.callback(backend.close)
+        return backend
+
+
+@pytest.fixture
+def places(openssh: OpenSSH, tmp_path: Path) -> Iterator[Places]:
+    with ExitStack() as stack:
+        yield Places(openssh, tmp_path, stack)
+
+
+def fault_of(call: Callable[[], object]) -> Fault:
+    with pytest.raises(Fault) as caught:
+        call()
+    return caught.value
+
+
+def delivery_fault(backend: Backend, size: int = 1000, key: str = "a/x.jpg") -> Fault:
+    return fault_of(lambda: deliver(backend, key, content_of(size)))
+
+
+Provocation = Callable[[Places], Fault]
+PROVOCATIONS: list[tuple[str, Provocation]] = []
+
+
+def provokes(code: str) -> Callable[[Provocation], Provocation]:
+    def note(provocation: Provocation) -> Provocation:
+        PROVOCATIONS.append((code, provocation))
+        return provocation
+
+    return note
+
+
+def status(code: int) -> Exception:
+    """Return an answer of this status; asyncssh's own server would say "failure" for those of later protocols."""
+
+    class Said(asyncssh.SFTPError):
+        def encode(self, version: int) -> bytes:
+            return code.to_bytes(4, "big") + bytes(8)
+
+    return Said(code, "")
+
+
+# Before the login.
+
+
+@provokes("sftp.unreachable")
+def nobody_listens(places: Places) -> Fault:
+    return places.fault(port=free_port())
+
+
+@provokes("sftp.no_such_host")
+def a_name_that_nobody_knows(places: Places) -> Fault:
+    return places.fault(host="no-such-host.invalid")
+
+
+@contextmanager
+def says(text: bytes, *, stays: bool) -> Iterator[int]:
+    """Yield the port of something that greets with `text` and then says no more."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        guests: list[socket.socket] = []
+
+        def serve() -> None:
+            while True:
+                try:
+                    guest, _ = listener.accept()
+                except OSError:
+                    return
+                guest.sendall(text)
+                if stays:
+                    guests.append(guest)
+                else:
+                    guest.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for guest in guests:
+                guest.close()
+
+
+@provokes("sftp.not_ssh")
+def another_century(places: Places) -> Fault:
+    port = places.stack.enter_context(says(b"SSH-1.5-OldThing\r\n", stays=True))
+    return places.fault(port=port)
+
+
+@provokes("sftp.not_ssh")
+def a_flood_of_text(places: Places) -> Fault:
+    port = places.stack.enter_context(says(b"welcome to my page\r\n" * 2000, stays=True))
+    return places.fault(port=port)
+
+
+@provokes("sftp.timeout")
+def an_ftp_server_waits_for_us(places: Places) -> Fault:
+    port = places.stack.enter_context(says(b"220 welcome\r\n", stays=True))
+    return places.fault(port=port, connect_timeout_seconds=0.5)
+
+
+@provokes("sftp.timeout")
+def a_stopped_server(places: Places) -> Fault:
+    backend = places.backend(timeout_seconds=0.5)
+    backend.browse("")
+    places.openssh.process.pause()
+    places.stack.callback(places.openssh.process.resume)
+    return fault_of(lambda: backend.browse(""))
+
+
+@provokes("sftp.hung_up")
+def hung_up_at_once(places: Places) -> Fault:
+    port = places.stack.enter_context(says(b"", stays=False))
+    return places.fault(port=port)
+
+
+@provokes("sftp.hung_up")
+def too_many_who_have_not_logged_in(places: Places) -> Fault:
+    backend = places.another(MaxStartups="1")
+    places.stack.enter_context(socket.create_connection(("127.0.0.1", places.area.server.port)))
+    return fault_of(lambda: backend.browse(""))
+
+
+@provokes("sftp.too_many")
+def too_many_connections(places: Places) -> Fault:
+    backend = places.in_process(type("Full", (Guard,), {"disconnects_with": 12}))
+    return fault_of(lambda: backend.browse(""))
+
+
+@provokes("sftp.too_many")
+def too_few_resources(places: Places) -> Fault:
+    def refuse(self: Guard) -> bool:
+        raise asyncssh.ChannelOpenError(4, "no more")
+
+    backend = places.in_process(type("Tired", (Guard,), {"session_requested": refuse}), None)
+    return fault_of(lambda: backend.browse(""))
+
+
+@provokes("sftp.no_common_algorithm")
+def old_algorithms(places: Places) -> Fault:
+    backend = places.another(KexAlgorithms="diffie-hellman-group1-sha1")
+    return fault_of(lambda: backend.browse(""))
+
+
+# Who the server is.
+
+
+@provokes("sftp.unknown_host_key")
+def first_contact(places: Places) -> Fault:
+    refusal = places.fault(host_key=None)
+    assert places.openssh.fingerprint in refusal.detail, "this is what is to be entered"
+    return refusal
+
+
+@provokes("sftp.unknown_host_key")
+def not_among_the_known(places: Places) -> Fault:
+    known = places.folder / "known_hosts"
+    known.write_text(places.openssh.known_host().replace("[127.0.0.1]", "[192.0.2.1]"))
+    refusal = places.fault(host_key=None, known_hosts_file=known)
+    assert places.openssh.fingerprint in refusal.detail
+    return refusal
+
+
+@provokes("sftp.host_key_changed")
+def another_fingerprint(places: Places) -> Fault:
+    refusal = places.fault(host_key=fingerprint_of(places.openssh.stranger))
+    assert places.openssh.fingerprint in refusal.detail
+    return refusal
+
+
+@provokes("sftp.host_key_changed")
+def another_key_than_the_known(places: Places) -> Fault:
+    known = places.folder / "known_hosts"
+    stranger = places.openssh.stranger.with_suffix(".pub").read_text()
+    known.write_text(f"[127.0.0.1]:{places.openssh.port} {stranger}")
+    return places.fault(host_key=None, known_hosts_file=known)
+
+
+@provokes("sftp.host_key_changed")
+def a_revoked_key(places: Places) -> Fault:
+    known = places.folder / "known_hosts"
+    known.write_text(f"@revoked {places.openssh.known_host()}{places.openssh.known_host()}")
+    return places.fault(host_key=None, known_hosts_file=known)
+
+
+@provokes("sftp.known_hosts")
+def no_known_hosts(places: Places) -> Fault:
+    return places.fault(host_key=None, known_hosts_file=places.folder / "missing")
+
+
+@provokes("sftp.known_hosts")
+def rubbish_for_known_hosts(places: Places) -> Fault:
+    rubbish = places.folder / "known_hosts"
+    rubbish.write_text("@what is this\n")
+    return places.fault(host_key=None, known_hosts_file=rubbish)
+
+
+# Who we are.
+
+
+@provokes("sftp.key_refused")
+def a_stranger(places: Places) -> Fault:
+    return places.fault(key_file=places.openssh.stranger)
+
+
+@provokes("sftp.key_unreadable")
+def no_key_file(places: Places) -> Fault:
+    return places.fault(key_file=places.folder / "missing")
+
+
+@provokes("sftp.key_unreadable")
+def a_public_key(places: Places) -> Fault:
+    return places.fault(key_file=places.openssh.key.with_suffix(".pub"))
+
+
+@provokes("sftp.wrong_passphrase")
+def a_wrong_passphrase(places: Places) -> Fault:
+    key = places.folder / "locked"
+    make_key(key, "-t", "rsa", "-m", "PEM", passphrase=PASSPHRASE)
+    return places.fault(key_file=key, key_passphrase=SECRET)
+
+
+@provokes("sftp.wrong_passphrase")
+def no_passphrase(places: Places) -> Fault:
+    key = places.folder / "locked"
+    make_key(key, "-t", "rsa", "-m", "PKCS8", passphrase=PASSPHRASE)
+    return places.fault(key_file=key)
+
+
+@provokes("sftp.login_kind")
+def a_password_where_keys_are_wanted(places: Places) -> Fault:
+    return places.fault(key_file=None, password=SECRET)
+
+
+@provokes("sftp.wrong_password")
+def a_wrong_password(places: Places) -> Fault:
+    return fault_of(lambda: places.in_process(password=SECRET).browse(""))
+
+
+@provokes("sftp.wrong_password")
+def a_wrong_answer(places: Places) -> Fault:
+    guard = type("Asking", (Guard,), {"ways": {"question"}})
+    return fault_of(lambda: places.in_process(guard, password=SECRET).browse(""))
+
+
+@provokes("sftp.wrong_password")
+def a_second_question(places: Places) -> Fault:
+    """As for a code from a phone: nobody is there to type it."""
+    prompts = (("Kennwort: ", False), ("Code: ", False))
+    guard = type("Doubting", (Guard,), {"ways": {"password", "question"}, "prompts": prompts})
+    return fault_of(lambda: places.in_process(guard, password=SECRET).browse(""))
+
+
+# What the account can do.
+
+
+@provokes("sftp.no_sftp")
+def a_shell_that_talks(places: Places) -> Fault:
+    return fault_of(lambda: places.another(ForceCommand="/bin/echo welcome").browse(""))
+
+
+@provokes("sftp.no_sftp")
+def a_server_without_sftp(places: Places) -> Fault:
+    return fault_of(lambda: places.another(ForceCommand="", Subsystem="").browse(""))
+
+
+@provokes("sftp.missing")
+def no_such_folder(places: Places) -> Fault:
+    return delivery_fault(places.backend(path=f"{places.area.root}/nowhere"))
+
+
+@provokes("sftp.missing")
+def a_file_for_a_root(places: Places) -> Fault:
+    places.area.plant("file", b"1")
+    return delivery_fault(places.backend(path=f"{places.area.root}/file"))
+
+
+@provokes("sftp.no_permission")
+def no_right_to_write(places: Places) -> Fault:
+    places.area.root.chmod(0o555)
+    shutil.chown(places.area.root, 0)
+    return delivery_fault(places.backend())
+
+
+@provokes("sftp.full")
+def a_full_disk(places: Places) -> Fault:
+    config = places.area.full()
+    assert isinstance(config, SftpConfig)
+    return delivery_fault(places.backend(path=config.path), 17_000_000)
+
+
+@provokes("sftp.read_only")
+def a_read_only_disk(places: Places) -> Fault:
+    disk = places.stack.enter_context(small_disk(places.openssh.make_root(places.folder.name), 4))
+    shutil.chown(disk, places.openssh.user)
+    lock(disk)
+    return delivery_fault(places.backend(path=str(disk)), key="x.jpg")
+
+
+@provokes("sftp.quota")
+def a_quota_without_a_word_for_it(places: Places) -> Fault:
+    files = failing(lambda: asyncssh.SFTPFailure("Disk quota exceeded"), "write")
+    return delivery_fault(places.in_process(files=files))
+
+
+@provokes("sftp.failure")
+def a_failure_without_a_reason(places: Places) -> Fault:
+    files = failing(lambda: asyncssh.SFTPFailure("Failure"), "mkdir")
+    return delivery_fault(places.in_process(files=files))
+
+
+@provokes("sftp.unclassified")
+def a_status_that_nobody_knows(places: Places) -> Fault:
+    files = failing(lambda: asyncssh.SFTPError(99, f"{PASSWORD}"), "mkdir")
+    return delivery_fault(places.in_process(files=files))
+
+
+@provokes("sftp.lost")
+def a_connection_that_breaks(places: Places) -> Fault:
+    backend = places.another()
+    upload = backend.start("x.jpg", 10, "token1")
+    places.area.server.process.kill()
+    refusal = fault_of(lambda: upload.write(memoryview(b"0123456789")))
+    upload.close()
+    return refusal
+
+
+# Single files.
+
+
+@provokes("sftp.exists")
+def an_existing_file(places: Places) -> Fault:
+    places.area.plant("a/x.jpg", b"1")
+    return delivery_fault(places.backend())
+
+
+@provokes("sftp.exists")
+def a_file_that_appears_at_the_last_moment(places: Places) -> Fault:
+    """The server itself refuses: nobody looked."""
+    from agent.backends.base import Exclusive
+
+    backend = places.backend()
+    backend.exclusive = Exclusive.ATOMIC
+    places.area.plant("a/x.jpg", b"1")
+    return delivery_fault(backend)
+
+
+@provokes("sftp.blocked")
+def a_file_for_a_folder(places: Places) -> Fault:
+    places.area.plant("a", b"1")
+    return delivery_fault(places.backend())
+
+
+@provokes("sftp.refused_name")
+def a_long_name(places: Places) -> Fault:
+    return delivery_fault(places.backend(), key=f"a/{'n' * 300}.jpg")
+
+
+@provokes("sftp.refused_name")
+def a_long_name_for_a_folder(places: Places) -> Fault:
+    return delivery_fault(places.backend(), key=f"{'n' * 300}/x.jpg")
+
+
+@provokes("sftp.bad_key")
+def a_way_out(places: Places) -> Fault:
+    return delivery_fault(places.backend(), key="../x.jpg")
+
+
+@provokes("sftp.damaged")
+def less_than_was_announced(places: Places) -> Fault:
+    from tests.backends.conformance import digests_of
+
+    upload = places.backend().start("x.jpg", 10, "token1")
+    refusal = fault_of(lambda: upload.commit(digests_of(b"0123456789")))
+    upload.close()
+    return refusal
+
+
+@provokes("sftp.busy")
+def somebody_makes_it_again_and_again(places: Places) -> Fault:
+    files = failing(lambda: asyncssh.SFTPFileAlreadyExists("there"), "open")
+
+    def there(self: Files, path: bytes) -> asyncssh.SFTPAttrs:
+        is_folder = not path.endswith(b".part")
+        return asyncssh.SFTPAttrs(size=0, permissions=0o40755 if is_folder else 0o100644)
+
+    always_there = {"lstat": there, "stat": there, "remove": lambda self, path: None}
+    return delivery_fault(places.in_process(files=type("Busy", (files,), always_there)))
+
+
+@provokes("sftp.busy")
+def somebody_holds_it(places: Places) -> Fault:
+    files = failing(lambda: status(17), "open")
+    return delivery_fault(places.in_process(files=files))
+
+
+@provokes("sftp.too_large")
+def more_than_fat_can_hold(places: Places) -> Fault:
+    """4 GiB and no more, with room left: the partial is a sparse file of nearly that size."""
+    files = failing(lambda: asyncssh.SFTPFailure("File too large"), "write")
+    backend = places.in_process(files=files)
+    size = 1 << 32
+    partial = places.folder / "root/.hotshoe-token1.part"
+    with partial.open("wb") as sparse:
+        sparse.truncate(size - 10)
+    upload = backend.start("x.mp4", size, "token1")
+    refusal = fault_of(lambda: upload.write(memoryview(b"0123456789")))
+    upload.close()
+    return refusal
+
+
+@pytest.mark.parametrize(
+    ("code", "provocation"), PROVOCATIONS, ids=[each.__name__ for _, each in PROVOCATIONS]
+)
+def test_provoked(places: Places, code: str, provocation: Provocation) -> None:
+    refusal = provocation(places)
+    assert refusal.code == code, refusal
+    advice = FAULTS[code]
+    assert (refusal.kind, refusal.scope, refusal.hint) == (advice.kind, advice.scope, advice.hint)
+    for secret in (SECRET, PASSWORD, PASSPHRASE):
+        assert secret not in f"{refusal} {refusal!r} {refusal.detail}"
+
+
+def test_every_fault_is_provoked() -> None:
+    assert {code for code, _ in PROVOCATIONS} == set(FAULTS)
+
+
+def test_who_acts_next() -> None:
+    """Outages are waits of the whole destination; what one file cannot do stops no other."""
+    people = {code for code, advice in FAULTS.items() if advice.kind is Kind.NEEDS_USER}
+    assert {"sftp.wrong_password", "sftp.host_key_changed", "sftp.missing", "sftp.no_permission"} <= people
+    assert all(FAULTS[code].scope is Scope.WHOLE for code in people)
+    assert all(advice.scope is Scope.ITEM for advice in FAULTS.values() if advice.kind is Kind.PERMANENT)
