@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
 from agent import keys
+from agent.settings import secrets
 from agent.settings.problems import Loc, Problem, SettingsError, field_problem, near, path_of
 from agent.settings.tree import ENV_PREFIX, ENV_SEPARATOR, Settings
 
@@ -61,14 +62,12 @@ def load(path: Path | None, edits: Mapping[str, Any] | None = None) -> Settings:
     Raises SettingsError with every problem found. Without a `path` there is no file, and relative paths count
     from the working directory.
     """
-    layers = [
-        _Layer(path.name if path else "file", _read(path) if path else {}),
-        _Layer("edits", dict(edits or {})),
-        _Layer("environment", _Environment(Settings)()),
-    ]
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        merged = _merge(merged, layer.data)
+    layers = _layers(path, edits)
+    merged = _merged(layers)
+    base = (path.parent if path else Path()).absolute()
+    kept = secrets.read(merged, base)
+    known = secrets.places(merged)
+    merged = _merge(kept.as_layer(), merged)
     found = list(_cross_check(merged))
     settings: Settings | None = None
     try:
@@ -81,12 +80,70 @@ def load(path: Path | None, edits: Mapping[str, Any] | None = None) -> Settings:
     found.sort(
         key=lambda item: (sections.index(item[0][0]) if item[0][0] in sections else -1, str(item[0][1:2]))
     )
-    problems = [Problem(path_of(loc), message, _source(layers, loc)) for loc, message in found]
-    problems += _unknown_variables()
+    problems = [
+        Problem(
+            path_of(loc),
+            message + _where_it_may_be(loc, message, known.keys() - kept.values.keys()),
+            kept.sources.get(loc) or _source(layers, loc),
+        )
+        for loc, message in found
+    ]
+    problems += [*kept.problems, *_unknown_variables()]
     if problems or settings is None:
         raise SettingsError(problems)
-    anchored: Settings = _anchored(settings, (path.parent if path else Path()).absolute())
+    anchored: Settings = _anchored(settings, base)
     return anchored
+
+
+def raw_settings(path: Path, edits: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], list[_Layer]]:
+    """Return what file, edits and environment say together, unchecked and without secrets at rest, and each alone.
+
+    Raises SettingsError for a file that cannot be read.
+    """
+    layers = _layers(path, edits)
+    return _merged(layers), layers
+
+
+def complaints(raw: Mapping[str, Any], loc: Loc) -> list[str]:
+    """Return, in words, what is wrong with the value at `loc` and nothing else."""
+    try:
+        Settings(**raw)
+    except ValidationError as error:
+        found = [field_problem(each) for each in error.errors(include_url=False, include_input=False)]
+        return [message for at, message in found if at == loc]
+    return []
+
+
+def source_of(layers: list[_Layer], loc: Loc) -> str | None:
+    """Name the strongest layer that gives `loc` a value, None if none does."""
+    return _source(layers, loc) if any(_holds(layer.data, loc) for layer in layers) else None
+
+
+def _layers(path: Path | None, edits: Mapping[str, Any] | None) -> list[_Layer]:
+    return [
+        _Layer(path.name if path else "file", _read(path) if path else {}),
+        _Layer("edits", dict(edits or {})),
+        _Layer("environment", _Environment(Settings)()),
+    ]
+
+
+def _merged(layers: list[_Layer]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(merged, layer.data)
+    return merged
+
+
+def _where_it_may_be(loc: Loc, message: str, absent: Set[Loc]) -> str:
+    """Say of a secret that is missing where it can be put, be it the field itself or one that its section asks for."""
+    asked = [each for each in absent if each == loc or (each[:-1] == loc and str(each[-1]) in message)]
+    if not asked or (loc in absent and not message.startswith("is missing")):
+        return ""
+    wanted = sorted(asked, key=str)[0]
+    return (
+        f"; a secret can stand in this file, or be kept with: hotshoe secret set {path_of(wanted)}, or be given in"
+        f" the environment as {ENV_PREFIX}{ENV_SEPARATOR.join(map(str, wanted)).upper()}"
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
