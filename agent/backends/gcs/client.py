@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from email.utils import parsedate_to_datetime
@@ -18,6 +19,9 @@ from agent.faults import fault
 _MOST_CONNECTIONS = 16  # the most `workers` that a destination can have
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.read_write",)
 _SEND_BYTES = 1 << 16
+
+# It warns of headers that it cannot read and quotes the address, which is a secret where it is a session's.
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 
 class Link:
@@ -37,10 +41,17 @@ class Link:
         self._refreshed_at = 0.0
         domain = self._credentials.universe_domain
         self.endpoint = config.endpoint_url or f"https://storage.{domain}"
+
+        class Session(AuthorizedSession):
+            def merge_environment_settings(
+                self, url: str, proxies: Any, stream: Any, verify: Any, cert: Any
+            ) -> Any:
+                """Let REQUESTS_CA_BUNDLE not override what the settings say."""
+                verify = self.verify if verify is None else verify
+                return super().merge_environment_settings(url, proxies, stream, verify, cert)
+
         # It would send a request again that got a 401, with what is left of the body: nothing. `refresh` is for that.
-        self.http = AuthorizedSession(
-            self._credentials, max_refresh_attempts=0, auth_request=self.token_request
-        )
+        self.http = Session(self._credentials, max_refresh_attempts=0, auth_request=self.token_request)
         _mount(self.http)
         if config.ca_bundle:
             self.http.verify = str(config.ca_bundle)
@@ -145,7 +156,7 @@ def _credentials(config: GcsConfig, request: Any) -> Any:
         found, _ = google.auth.default(scopes=_SCOPES, request=request)
         return found
     try:
-        text = config.key_json.get_secret_value() if config.key_json else _read(config)
+        text = _read(config) if config.key_json is None else config.key_json.get_secret_value()
         return service_account.Credentials.from_service_account_info(json.loads(text), scopes=_SCOPES)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         # The error may quote the key: only its class is told.

@@ -127,6 +127,7 @@ _BY_STATUS = {
 _BY_CLASS = {
     "ConnectTimeout": "gcs.timeout",
     "ReadTimeout": "gcs.timeout",
+    "NewConnectionError": "gcs.unreachable",  # to urllib3 one of its ConnectTimeoutErrors
     "ReadTimeoutError": "gcs.timeout",
     "ConnectTimeoutError": "gcs.timeout",
     "TimeoutError": "gcs.timeout",
@@ -138,6 +139,11 @@ _BY_CLASS = {
     "InvalidSchema": "gcs.bad_settings",
     "LocationParseError": "gcs.bad_settings",
     "UniverseMismatchError": "gcs.bad_settings",
+    # What the libraries make of an answer that is not Google's, such as a hotel's page.
+    "JSONDecodeError": "gcs.unreachable",
+    "AttributeError": "gcs.unreachable",
+    "KeyError": "gcs.unreachable",
+    "TypeError": "gcs.unreachable",
 }
 
 # What the token server says (RFC 6749 and RFC 7523).

@@ -26,6 +26,7 @@ from agent.faults import Fault, fault
 _READ_BYTES = 1 << 18
 _MOST_ANSWER_BYTES = 1 << 20
 _MOST_PAGES = 20
+_NOT_UNDERSTOOD = (ValueError, TypeError, KeyError, AttributeError)  # by the libraries, of an answer
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -253,7 +254,7 @@ class Store:
             response = getattr(error, "response", None)
             body = response.content if response is not None else b""
             refusal = of_answer(int(error.code or 0), body, response.headers if response is not None else {})
-        except (GoogleAuthError, RequestException, HTTPError, OSError, ValueError) as error:
+        except (GoogleAuthError, RequestException, HTTPError, OSError, *_NOT_UNDERSTOOD) as error:
             self.in_doubt = True
             refusal = of_exception(error, link.token_request.skew_seconds if link else 0.0)
         raise refusal
