@@ -30,7 +30,7 @@ class OpenSSHArea:
 
     def __init__(self, server: OpenSSH):
         self.server = server
-        self.process = server.process
+        self.process: Process | None = server.process
         self.root = server.make_root(f"area-{next(_numbers)}")
         self._mounted = ExitStack()
 
