@@ -167,7 +167,7 @@ def test_the_default_budget_leaves_room() -> None:
 
 WRONG = [
     ('stat_dir = "x"', "stat_dir: is unknown; did you mean state_dir? (hotshoe.toml)"),
-    ("zzz = 1", "zzz: is unknown; there are cameras, destinations, log,"),
+    ("zzz = 1", "zzz: is unknown; there are cameras, delete, destinations, log,"),
     ("state_dir = 5", "state_dir: must be text in quotes (hotshoe.toml)"),
     ('[cameras]\nname = "main"', "cameras: must be a list: One [[cameras]] each (hotshoe.toml)"),
     ('[[cameras]]\nname = "main"', "cameras[1].host: is missing: Its address on the network"),
@@ -205,14 +205,17 @@ WRONG = [
         '[destinations.archive]\nkind = "folder"\npath = "p"\npth = "p"',
         "destinations.archive.pth: is unknown; did you mean path?",
     ),
-    ('[destinations.archive]\npath = "p"', "destinations.archive: needs a kind: folder, s3"),
+    (
+        '[destinations.archive]\npath = "p"',
+        "destinations.archive: needs a kind: azure, folder, ftp, gcs, s3, sftp, smb",
+    ),
     (
         '[destinations.archive]\nkind = "foldr"',
         "destinations.archive: has an unknown kind; did you mean folder?",
     ),
     (
         '[destinations.archive]\nkind = "tape"',
-        "destinations.archive: has an unknown kind; there are folder, s3",
+        "destinations.archive: has an unknown kind; there are azure, folder, ftp",
     ),
     ('[destinations."A B"]\nkind = "folder"\npath = "p"', 'destinations."A B": must be a short name'),
     (
@@ -238,6 +241,70 @@ WRONG = [
     ('[[routes]]\nmatch = { camera = "x" }', "routes[1].match.camera: names 'x', which is no camera"),
     ('[[routes]]\nmatch = { knd = "x" }', "routes[1].match.knd: is unknown; did you mean kind?"),
     ('[[routes]]\ntemplate = "{date}"', "routes[1].template: must contain {name} or {ext}"),
+    (
+        '[[routes]]\ntemplate = "{lens:x}/{name}"',
+        "routes[1].template: has more than a name in {lens…}: write {lens}",
+    ),
+    (
+        '[[routes]]\ntemplate = "{locl}/{name}"',
+        "routes[1].template: has an unknown field {locl}; did you mean {local}?",
+    ),
+    ('[[routes]]\ntemplate = "{site}/{name}"', "routes[1].template: contains {site}, and no site is set"),
+    (
+        '[destinations.archive]\nkind = "folder"\npath = "p"\ntemplate = "{site}/{name}"',
+        "destinations.archive.template: contains {site}, and no site is set",
+    ),
+    (
+        '[[routes]]\nmatch = { folder = "DCIM/100CANON" }',
+        "routes[1].match.folder[1]: must be a pattern of one name",
+    ),
+    (
+        '[[routes]]\nmatch = { name = [] , folder = "" }',
+        "routes[1].match.folder[1]: must be a pattern of one name",
+    ),
+    ("[[routes]]\nmatch = { name = 5 }", "routes[1].match.name: must be a list: Patterns of file names"),
+    (
+        '[[routes]]\nmatch = { since = "May" }',
+        "routes[1].match.since: must be a time by the camera's own clock",
+    ),
+    (
+        "[[routes]]\nmatch = { until = 2024-05-01T10:00:00Z }",
+        "routes[1].match.until: must be a time by the camera",
+    ),
+    (
+        "[[routes]]\nmatch = { since = 2024-05-02, until = 2024-05-01 }",
+        "routes[1].match: can match nothing: until lies before since",
+    ),
+    (
+        '[[routes]]\nmatch = { hours = "evening" }',
+        'routes[1].match.hours[1]: must be a span of hours such as "18:00',
+    ),
+    (
+        '[[routes]]\nmatch = { hours = ["8:00-9:00", "24:00-25:00"] }',
+        "routes[1].match.hours[2]: must be a span",
+    ),
+    ('[[routes]]\nmatch = { hours = "08:00-08:00" }', "routes[1].match.hours[1]: must be a span"),
+    ('[[routes]]\nmatch = { weekdays = "someday" }', "routes[1].match.weekdays[1]: must be 'mon', 'tue'"),
+    ('[[routes]]\nmatch = { protected = "yes please" }', "routes[1].match.protected: must be true or false"),
+    ("[[routes]]\nmatch = { min_rating = 6 }", "routes[1].match.min_rating: must be at most 5"),
+    ("[[routes]]\nmatch = { max_rating = -1 }", "routes[1].match.max_rating: must be at least 0"),
+    (
+        "[[routes]]\nmatch = { min_rating = 4, max_rating = 3 }",
+        "routes[1].match: can match nothing: max_rating is less than min_rating",
+    ),
+    ('[[routes]]\nmatch = { with_kind = "jpg" }', "routes[1].match.with_kind[1]: must be 'jpeg', 'raw'"),
+    (
+        '[[routes]]\nmatch = { with_kind = "raw", without_kind = ["raw"] }',
+        "routes[1].match: can match nothing: raw is in with_kind and in without_kind",
+    ),
+    ("[[routes]]\nstop = 2", "routes[1].stop: must be true or false"),
+    ('[[routes]]\nwhole_shot = "x"', "routes[1].whole_shot: must be true or false"),
+    (
+        'time_zone = "Atlantis"',
+        "time_zone: must be a time zone that this computer knows, such as Europe/Zurich",
+    ),
+    ('time_zone = "../etc/passwd"', "time_zone: must be a time zone that this computer knows"),
+    ("site = 5", "site: must be text in quotes"),
     ('[upload]\nworkers = "many"', "upload.workers: must be a whole number"),
     ("upload = 4", "upload: must be a table"),
     ('[spool]\nbudget = "lots"', 'spool.budget: must be a size such as "20 GiB"'),
@@ -252,6 +319,38 @@ def test_what_is_wrong_is_said_in_words(file: Path, text: str, line: str) -> Non
     lines = refused(file, text)
     assert any(problem.startswith(line) for problem in lines), lines
     assert not any(word in "".join(lines) for word in ("Input", "pydantic", "validat", "union", "type="))
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ('hours = "8:00 - 9:30"', {"hours": ("08:00-09:30",)}),
+        ('hours = ["22:00–02:00", "12:00-24:00"]', {"hours": ("22:00-02:00", "12:00-00:00")}),
+        ('weekdays = "Saturday"', {"weekdays": ("sat",)}),
+        ('weekdays = ["MON", "Wednesday"]', {"weekdays": ("mon", "wed")}),
+        ("since = 2024-05-01", {"since": "2024-05-01T00:00:00"}),
+        ("until = 2024-05-01", {"until": "2024-05-01T23:59:59"}),
+        ('since = "2024-05-01 18:00"', {"since": "2024-05-01T18:00:00"}),
+        ("until = 2024-05-01T18:00:00", {"until": "2024-05-01T18:00:00"}),
+        ('folder = "100CANON"', {"folder": ("100CANON",)}),
+        ("protected = false", {"protected": False}),
+        ('with_kind = ["raw", "audio"]', {"with_kind": ("raw", "audio")}),
+    ],
+)
+def test_conditions_of_a_route(file: Path, written: str, kept: dict[str, Any]) -> None:
+    text = f'[destinations.a]\nkind = "folder"\npath = "p"\n[[routes]]\ndestinations = "a"\nmatch = {{ {written} }}'
+    (route,) = loaded(file, text).routes
+    assert route.match.model_dump(exclude_defaults=True) == kept
+
+
+def test_a_site_in_its_own_zone(file: Path) -> None:
+    settings = loaded(
+        file,
+        'site = "Hall 3"\ntime_zone = "Asia/Kolkata"\n[destinations.a]\nkind = "folder"\npath = "p"\n'
+        'template = "{site}/{local}/{name}"',
+    )
+    assert (settings.site, str(settings.zone)) == ("Hall 3", "Asia/Kolkata")
+    assert loaded(file, "").zone is None, "this computer's"
 
 
 def test_everything_wrong_is_said_at_once(file: Path) -> None:
