@@ -395,11 +395,11 @@ def test_a_slow_uplink(area: AzuriteArea, proxy: ProxyHandle) -> None:
     """A block, and a small file, take longer than the timeout, in many sends that each take less."""
     url = f"{proxy.url}/{area.url.rpartition('/')[2]}"
     backend = open_backend(
-        area.config(endpoint_url=url, connect_timeout_seconds=1, block_bytes=8 * MIB), owner="test"
+        area.config(endpoint_url=url, connect_timeout_seconds=1, block_bytes=16 * MIB), owner="test"
     )
     backend.find("x.mp4", 1, None)
-    proxy.proxy.bytes_per_second = 4 * MIB
-    for key, size in (("small.jpg", 8 * MIB), ("large.mp4", 8 * MIB + 1)):
+    proxy.proxy.bytes_per_second = 8 * MIB
+    for key, size in (("small.jpg", 16 * MIB), ("large.mp4", 16 * MIB + 1)):
         begun = time.monotonic()
         deliver(backend, key, content_of(size))
         assert time.monotonic() - begun > 1.5

@@ -24,7 +24,7 @@ class Head(msgspec.Struct, frozen=True):
     etag: str
     version: str | None
     md5: str | None  # hex, as stored: of a blob made of blocks it is whatever the client said
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str]  # names in lower case: their case does not count
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -115,7 +115,7 @@ class Store:
             etag=answer.etag,
             version=answer.version_id,
             md5=bytes(md5).hex() if md5 else None,
-            metadata=answer.metadata or {},
+            metadata={name.lower(): value for name, value in (answer.metadata or {}).items()},
         )
 
     def read(self, key: str, take: Callable[[bytes], object]) -> None:
