@@ -163,12 +163,16 @@ def _value(folder: Path, name: str, *, is_ours: bool) -> str | None:
         raise SecretError(
             f"cannot be read: {error.strerror}; its owner must be who hotshoe runs as"
         ) from error
-    with open(descriptor, "rb") as file:
+    try:
+        status = os.fstat(descriptor)
         if is_ours:
             _check_mode(os.stat(folder), folder, stat.S_ISDIR, "700")
-            _check_mode(os.fstat(file.fileno()), folder / name, stat.S_ISREG, "600")
-        data = file.read(LONGEST_BYTES + 1)
-    return text_of(data)
+            _check_mode(status, folder / name, stat.S_ISREG, "600")
+        elif not stat.S_ISREG(status.st_mode):
+            raise SecretError(f"{folder / name} is no plain file")
+        return text_of(os.read(descriptor, LONGEST_BYTES + 1))
+    finally:
+        os.close(descriptor)
 
 
 def text_of(data: bytes) -> str:
