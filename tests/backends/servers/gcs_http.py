@@ -90,14 +90,7 @@ class Exchange(BaseHTTPRequestHandler):
             self._refuse(refusal)
         except (Cut, ConnectionError):
             self.close_connection = True
-        noted = (
-            self.command,
-            parts.path,
-            self.headers.get("Content-Range", "-"),
-            self.intake.count,
-            self.status,
-        )
-        self.service.disk.note("\t".join(map(str, noted)))
+            self._note()
 
     do_GET = do_PUT = do_POST = do_DELETE = handle_one
 
@@ -154,11 +147,18 @@ class Exchange(BaseHTTPRequestHandler):
         error = {"code": refusal.status, "message": refusal.message, "errors": [said]}
         self._answer(refusal.status, {"error": error})
 
+    def _note(self) -> None:
+        """Write down what went by: before the answer, so that who has the answer finds it."""
+        span = self.headers.get("Content-Range", "-")
+        path = urlsplit(self.path).path
+        self.service.disk.note(f"{self.command}\t{path}\t{span}\t{self.intake.count}\t{self.status}")
+
     def _answer(
         self, status: int, body: dict[str, Any] | None, headers: dict[str, str] | None = None
     ) -> None:
         content = b"" if body is None else json.dumps(body).encode()
         self.status = status
+        self._note()
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)

@@ -117,6 +117,7 @@ class Handler(Uploads):
             if first > last:
                 raise Refused(416, "requestedRangeNotSatisfiable")
         self.status = 206 if wanted else 200
+        self._note()
         self.send_response(self.status)
         self.send_header("Content-Type", resource.get("contentType", "application/octet-stream"))
         self.send_header("Content-Length", str(last - first + 1))
