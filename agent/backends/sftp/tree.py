@@ -2,63 +2,51 @@
 
 Imports asyncssh, so it is imported with the first connection.
 
-What "busy" can mean: protocol 3 has no locks, and a POSIX server lets everybody write everywhere. So a new
-partial is made with FXF_EXCL, after an earlier one was unlinked: an attempt that still holds the old one writes to a
-file without a name. A partial that is gone on with must still have the length that was just asked for. Where
-either does not hold, somebody else is at it: ``sftp.busy``. A writer of the same delivery that slips through writes the same
-bytes to the same places. Servers that do lock (Windows, protocol 6) say so by a status of their own.
+What "busy" can mean: protocol 3 has no locks, and a POSIX server lets everybody write everywhere. So a new partial
+is made with FXF_EXCL, after an earlier one was unlinked: an attempt that still holds the old one writes to a file
+without a name. A partial that is gone on with must still be as long as it was when its length was asked for. Where
+either does not hold, somebody else is at it: ``sftp.busy``. A writer of the same delivery that slips through writes
+the same bytes to the same places. Servers that do lock (Windows, protocol 6) say so by a status of their own.
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from typing import Any
 
 import asyncssh
 
-from agent.backends.base import Entry
+from agent.backends.base import RESERVED, Entry
 from agent.backends.remote import NO_FILE, Path
 from agent.backends.sftp.config import SftpConfig
-from agent.backends.sftp.faults import FAULTS, LOSES_CONNECTION, translated
-from agent.backends.sftp.login import log_in
+from agent.backends.sftp.faults import FAULTS
 from agent.backends.sftp.loop import Loop
+from agent.backends.sftp.session import Session
 from agent.backends.sftp.transfer import Receiver, block_bytes, keeps_order, send
 from agent.faults import Fault, fault
 
-T = TypeVar("T")
-
 _CREATE = asyncssh.FXF_WRITE | asyncssh.FXF_CREAT | asyncssh.FXF_EXCL
-_FULL_BELOW_BYTES = 1 << 20  # a write may fail a block before the last free byte
-_ST_RDONLY = 1  # OpenSSH PROTOCOL §4.4, SSH2_FXE_STATVFS_ST_RDONLY
+_MAKE_ATTEMPTS = 3
 _FAT_LIMIT_BYTES = (1 << 32) - 1
 _LIST_AT_ONCE = 100
-_CLOSE_SECONDS = 2.0
 
 
 class SftpTree:
     def __init__(self, config: SftpConfig, loop: Loop):
-        self._has_failed = False
         self._config = config
-        self._loop = loop
-        self._root = config.path.encode()
-        with translated(config.secrets(), f"{config.host}:{config.port}"):
-            self._connection, self._client = loop.run(
-                self._open_session(), config.connect_timeout_seconds + config.timeout_seconds
-            )
-        version = str(self._connection.get_extra_info("server_version", ""))
-        self.is_openssh = "OpenSSH" in version
-        self.keeps_order = keeps_order(version)
+        self._session = Session(config, loop)
+        self._client = self._session.client
+        self._keeps_order = keeps_order(self._session.server_version)
         self._shown_root: str | None = None
 
     @property
     def is_usable(self) -> bool:
-        """Also tells of a connection that broke while nobody used it."""
-        return not self._has_failed and not self._connection.is_closed()
+        return self._session.is_usable
 
     def size(self, path: Path) -> int | None:
         try:
-            attributes = self._ask(self._client.lstat(self._at(path)))
+            attributes = self._session.ask(self._client.lstat(self._at(path)))
         except Fault as refusal:
             if refusal.code == "sftp.missing":
                 return None
@@ -78,7 +66,7 @@ class SftpTree:
         writer = SftpWriter(self, file, offset)
         if offset:
             try:
-                length = int(self._ask(file.stat()).size or 0)
+                length = int(self._session.ask(file.stat()).size or 0)
                 if length < offset:
                     raise fault(FAULTS, "sftp.busy", f"{length} bytes long, and not {offset} any more")
             except Fault:
@@ -87,44 +75,44 @@ class SftpTree:
         return writer
 
     def read(self, path: Path) -> Iterator[bytes]:
-        file = self._ask(self._open_file(path, asyncssh.FXF_READ))
+        file = self._session.ask(self._open_file(path, asyncssh.FXF_READ))
         receiver = Receiver(file, block_bytes(self._client.limits.max_read_len), self._config.timeout_seconds)
         try:
-            while pieces := self._ask(receiver.next(), calls=64):
+            while pieces := self._session.ask(receiver.next(), calls=64):
                 yield from pieces
         finally:
-            self._quietly(_stopped(receiver, file))
+            self._session.quietly(_stopped(receiver, file))
 
     def rename(self, path: Path, to: Path) -> None:
         """By SSH_FXP_RENAME, which must not replace (draft-02 §6.5); posix-rename would."""
         try:
-            self._ask(self._client.rename(self._at(path), self._at(to)))
+            self._session.ask(self._client.rename(self._at(path), self._at(to)))
         except Fault as refusal:
             if refusal.code == "sftp.failure" and self.size(to) is not None:
                 raise fault(FAULTS, "sftp.exists", refusal.detail) from refusal
-            raise self._explained(refusal) from refusal
+            raise self._session.explained(refusal) from refusal
 
     def remove(self, path: Path) -> None:
         try:
-            self._ask(self._client.remove(self._at(path)))
+            self._session.ask(self._client.remove(self._at(path)))
         except Fault as refusal:
             if refusal.code != "sftp.missing":
-                raise self._explained(refusal) from refusal
+                raise self._session.explained(refusal) from refusal
 
     def list(self, folders: Path) -> Iterator[Entry]:
         names = self._client.scandir(self._at(folders))
         try:
-            while batch := self._ask(_some(names)):
+            while batch := self._session.ask(_some(names)):
                 yield from batch
         except Fault as refusal:
             if refusal.code != "sftp.missing" or not self._is_folder(()):
                 raise
         finally:
-            self._quietly(_ended(names))
+            self._session.quietly(_ended(names))
 
     def free_bytes(self) -> int | None:
         try:
-            disk = self._ask(self._client.statvfs(self._root or b"."))
+            disk = self._session.ask(self._client.statvfs(self._session.root))
         except Fault:
             return None
         return int(disk.bavail * disk.frsize)
@@ -133,17 +121,39 @@ class SftpTree:
         """As a URL; the folder that a login starts in is asked for once, and left out if that cannot be told."""
         if self._shown_root is None:
             try:
-                root = self._ask(self._client.realpath(self._root or b"."))
+                root = self._session.ask(self._client.realpath(self._session.root))
             except Fault:
-                root = self._root
+                root = self._session.root
             self._shown_root = root.decode(errors="replace").strip("/")
         port = "" if self._config.port == 22 else f":{self._config.port}"
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
         return "/".join(each for each in (f"sftp://{host}{port}", self._shown_root, *path) if each)
 
     def close(self) -> None:
-        self._has_failed = True
-        self._quietly(self._hang_up())
+        self._session.close()
+
+    def renames_by_link(self, owner: str) -> bool:
+        """Say whether a rename is one step that fails where something is.
+
+        OpenSSH makes a hard link and then removes the old name; on a disk without hard links, such as FAT, it looks
+        and renames then (sftp-server.c, process_rename), as other servers always do.
+        """
+        if "OpenSSH" not in self._session.server_version:
+            return False
+        file, link = ((f"{RESERVED}{name}-{owner}",) for name in ("linked", "link"))
+        try:
+            self.open(file, 0).finish()
+            self.remove(link)
+            self._session.ask(self._client.link(self._at(file), self._at(link)))
+        except Fault:
+            if not self.is_usable:
+                raise
+            return False
+        finally:
+            if self.is_usable:
+                for path in (file, link):
+                    self.remove(path)
+        return True
 
     # For the writer.
 
@@ -152,9 +162,11 @@ class SftpTree:
         stall_seconds = self._config.timeout_seconds
         blocks = len(chunk) // block + 1
         try:
-            self._ask(send(file, offset, chunk, block, stall_seconds, self.keeps_order), calls=blocks + 2)
+            self._session.ask(
+                send(file, offset, chunk, block, stall_seconds, self._keeps_order), calls=blocks + 2
+            )
         except Fault as refusal:
-            explained = self._explained(refusal, writing=True)
+            explained = self._session.explained(refusal, writing=True)
             if explained.code == "sftp.quota" and offset + len(chunk) > _FAT_LIMIT_BYTES:
                 explained = fault(FAULTS, "sftp.too_large", refusal.detail)
             raise explained from refusal
@@ -162,65 +174,28 @@ class SftpTree:
     def keep(self, file: Any) -> None:
         """Have the server write the file to its disk, where it can (fsync@openssh.com), and close it."""
         try:
-            self._ask(file.fsync())
+            self._session.ask(file.fsync())
         except Fault as refusal:
             if not isinstance(refusal.__cause__, asyncssh.SFTPOpUnsupported):
-                raise self._explained(refusal, writing=True) from refusal
-        self._ask(file.close())
+                raise self._session.explained(refusal, writing=True) from refusal
+        self._session.ask(file.close())
 
     def let_go(self, file: Any) -> None:
         """Close `file`. Never raises."""
-        self._quietly(file.close())
+        self._session.quietly(file.close())
 
     # Below.
-
-    def _ask(self, work: Coroutine[Any, Any, T], calls: int = 1) -> T:
-        """Wait for an answer, or for several of which each has its own time."""
-        if not self.is_usable:
-            work.close()
-            raise fault(FAULTS, "sftp.lost", "the connection was closed")
-        try:
-            with translated(self._config.secrets()):
-                return self._loop.run(work, self._config.timeout_seconds * calls)
-        except Fault as refusal:
-            if refusal.code in LOSES_CONNECTION:
-                self.close()
-            raise
-        except BaseException:
-            self.close()
-            raise
-
-    def _quietly(self, work: Coroutine[Any, Any, object]) -> None:
-        try:
-            self._loop.run(work, _CLOSE_SECONDS)
-        except Exception:  # whatever it is: there is nothing left to do with what was to be closed
-            if self.is_usable:
-                self.close()
-
-    async def _open_session(self) -> tuple[Any, Any]:
-        connection, client = await log_in(self._config)
-        self._loop.connections.add(connection)
-        return connection, client
 
     async def _open_file(self, path: Path, flags: int) -> Any:
         """Return a handle of which each call is one request."""
         return await self._client.open(self._at(path), flags, encoding=None, block_size=None)
 
-    async def _hang_up(self) -> None:
-        self._loop.connections.discard(self._connection)
-        self._connection.abort()
-        await self._connection.wait_closed()
-
     def _at(self, path: Path) -> bytes:
-        """Relative paths count from the folder that the login starts in."""
-        below = "/".join(path).encode()
-        if not self._root:
-            return below or b"."
-        return self._root.rstrip(b"/") + b"/" + below if below else self._root
+        return b"/".join((self._session.root.rstrip(b"/"), *(each.encode() for each in path))) or b"/"
 
     def _is_folder(self, folders: Path) -> bool:
         try:
-            attributes = self._ask(self._client.stat(self._at(folders)))
+            attributes = self._session.ask(self._client.stat(self._at(folders)))
         except Fault as refusal:
             if refusal.code == "sftp.missing":
                 return False
@@ -229,7 +204,7 @@ class SftpTree:
 
     def _make_folder(self, folders: Path) -> None:
         try:
-            self._ask(self._client.mkdir(self._at(folders)))
+            self._session.ask(self._client.mkdir(self._at(folders)))
         except Fault as refusal:
             if not self.is_usable:
                 raise
@@ -237,45 +212,26 @@ class SftpTree:
                 return
             if self.size(folders) is not None:
                 raise fault(FAULTS, "sftp.blocked", self.location(folders)) from refusal
-            raise self._explained(refusal) from refusal
+            raise self._session.explained(refusal) from refusal
 
     def _made(self, path: Path) -> Any:
-        for attempt in range(3):
+        refusal: Fault | None = None
+        for _ in range(_MAKE_ATTEMPTS):
             try:
-                return self._ask(self._open_file(path, _CREATE))
-            except Fault as refusal:
-                if refusal.code == "sftp.missing" and not attempt:
-                    self.make_folders(path[:-1])
-                elif refusal.code in ("sftp.failure", "sftp.exists") and self.size(path) is not None:
-                    if attempt == 2:
-                        raise fault(
-                            FAULTS, "sftp.busy", "somebody else makes it again and again"
-                        ) from refusal
-                    self.remove(path)
-                else:
-                    raise self._explained(refusal) from refusal
-        raise fault(FAULTS, "sftp.busy")
+                return self._session.ask(self._open_file(path, _CREATE))
+            except Fault as caught:
+                refusal = caught
+            # Protocol 3 says no more than "failure" about a name that is taken.
+            if refusal.code not in ("sftp.failure", "sftp.exists") or self.size(path) is None:
+                raise self._session.explained(refusal) from refusal
+            self.remove(path)
+        raise fault(FAULTS, "sftp.busy", "somebody else makes it again and again") from refusal
 
     def _opened(self, path: Path) -> Any:
         try:
-            return self._ask(self._open_file(path, asyncssh.FXF_WRITE))
+            return self._session.ask(self._open_file(path, asyncssh.FXF_WRITE))
         except Fault as refusal:
-            raise self._explained(refusal) from refusal
-
-    def _explained(self, refusal: Fault, *, writing: bool = False) -> Fault:
-        """Find out what stands behind a bare "failure": protocol 3 has no words for a full or read-only disk."""
-        if refusal.code != "sftp.failure" or not self.is_usable:
-            return refusal
-        try:
-            disk = self._ask(self._client.statvfs(self._root or b"."))
-        except Fault:
-            return refusal
-        code = "sftp.quota" if writing else refusal.code
-        if disk.flags & _ST_RDONLY:
-            code = "sftp.read_only"
-        elif disk.bavail * disk.frsize < _FULL_BELOW_BYTES or (disk.files and not disk.favail):
-            code = "sftp.full"
-        return fault(FAULTS, code, refusal.detail)
+            raise self._session.explained(refusal) from refusal
 
 
 class SftpWriter:
