@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from agent import keys
 from agent.keys import Facts, Media, TemplateError, clean, parse, split, suffixed
+from agent.keys.fields import LISTED, NEEDING_PICTURE, PICTURED, TIMES
+from agent.pictures import Picture
 
 PLAIN = Facts(
     camera="main",
@@ -73,6 +75,13 @@ names = st.one_of(
     st.text(alphabet="./\\ :\x00\u202eCONcon1é\u0301_-", max_size=40),
     st.text(alphabet=st.characters(codec=None), max_size=20),
 )
+moments = st.one_of(st.datetimes().map(lambda at: at.isoformat(timespec="seconds")), names)
+pictures = st.builds(
+    Picture,
+    **{name: names for name in Picture.__struct_fields__ if name not in ("taken", "rating")},
+    taken=moments,
+    rating=st.integers(0, 5),
+)
 facts = st.builds(
     Facts,
     camera=st.sampled_from(["main", "left-hand"]),
@@ -81,8 +90,12 @@ facts = st.builds(
     folder=names,
     name=names,
     size=st.integers(0, 2**63),
-    captured=st.one_of(st.datetimes().map(lambda at: at.isoformat(timespec="seconds")), names),
+    captured=moments,
     kind=st.sampled_from(Media),
+    site=names,
+    utc=moments,
+    local=moments,
+    picture=st.none() | pictures,
 )
 TEMPLATES = [
     "{name}",
@@ -93,6 +106,8 @@ TEMPLATES = [
     "{serial}{folder}/{kind}-{storage}/e{stem}e.{ext}",
     "{ext}.x{name}/{{{name}}}",
     "/".join(["{name}"] * keys.MOST_COMPONENTS),
+    "{site}/{utc:%Y/%m}/{local:%d}/{taken:%H}/{sequence}.{ext}",
+    "{lens}/{artist}/{make} {model}/{iso}-{aperture}-{shutter}-{focal}-{orientation}-{rating}/{name}",
 ]
 templates = st.sampled_from(TEMPLATES)
 
@@ -121,12 +136,24 @@ WINDOWS_DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
 def test_a_key_never_leaves_its_root(facts: Facts, template: str) -> None:
     key = parse(template).key(facts)
     assert_is_a_safe_key(key)
-    assert key.count("/") == template.replace("%Y/%m/%d", "%Y%m//").count("/"), "a value never makes a folder"
+    assert key.count("/") == template.count("/"), "a value never makes a folder"
+
+
+@given(facts, templates, names)
+def test_what_a_template_does_not_name_changes_no_key(facts: Facts, template: str, other: str) -> None:
+    fields = parse(template).fields
+    if not fields & NEEDING_PICTURE:
+        changed = msgspec.structs.replace(facts, picture=Picture(lens=other, taken=other, rating=5))
+        assert parse(template).key(changed) == parse(template).key(facts)
+    if not fields & {"utc", "local"}:
+        changed = msgspec.structs.replace(facts, utc=other, local=other, is_protected=True)
+        assert parse(template).key(changed) == parse(template).key(facts)
 
 
 @given(facts, templates)
 def test_a_key_is_the_same_every_time(facts: Facts, template: str) -> None:
     again = msgspec.convert(msgspec.to_builtins(facts), Facts)
+    assert again is not facts
     assert parse(template).key(facts) == parse.__wrapped__(template).key(again)
 
 
@@ -175,6 +202,11 @@ def test_an_ordinary_name_is_kept(name: str) -> None:
         ("{serial}/{storage}/{kind}/{name}", "0123456789/00020001/jpeg/IMG_7520.JPG"),
         ("{date:%G-W%V %y %j}/{name}", "2012-W05 12 033/IMG_7520.JPG"),
         ("{{raw}}/{name}", "{raw}/IMG_7520.JPG"),
+        ("{sequence}.{ext}", "7520.JPG"),
+        ("{utc:%H%M}-{name}", "1416-IMG_7520.JPG"),
+        ("{local}/{name}", "2012-02-02/IMG_7520.JPG"),
+        ("{taken:%Y}/{name}", "2012/IMG_7520.JPG"),
+        ("{lens}/{rating}/{name}", "unknown/0/IMG_7520.JPG"),
     ],
 )
 def test_templates(template: str, key: str) -> None:
@@ -196,6 +228,89 @@ def test_templates(template: str, key: str) -> None:
 )
 def test_unusual_facts(changes: dict[str, str], key: str) -> None:
     assert parse("{date:%Y-%m-%d}/{folder}/{name}").key(msgspec.structs.replace(PLAIN, **changes)) == key
+
+
+SHOWN = msgspec.structs.replace(
+    PLAIN,
+    site="Hall 3",
+    utc="2012-02-02T12:16:54",
+    local="2012-02-02T13:16:54",
+    picture=Picture(
+        make="Canon",
+        model="Canon EOS 60D",
+        lens="EF-S18-55mm f/3.5-5.6",
+        artist="Ann/Lee",
+        iso="400",
+        aperture="2.8",
+        shutter="1-250",
+        focal="50",
+        orientation="portrait",
+        taken="2012-02-02T14:16:52",
+        rating=4,
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "key"),
+    [
+        ("{site}/{local:%Y-%m-%d %H%M}/{name}", "Hall 3/2012-02-02 1316/IMG_7520.JPG"),
+        ("{utc:%H}/{date:%H}/{taken:%M%S}/{name}", "12/14/1652/IMG_7520.JPG"),
+        ("{model}/{lens}/{name}", "Canon EOS 60D/EF-S18-55mm f_3.5-5.6/IMG_7520.JPG"),
+        ("{artist}/{rating} stars/{name}", "Ann_Lee/4 stars/IMG_7520.JPG"),
+        ("{orientation}/{iso}-{aperture}-{shutter}-{focal}.{ext}", "portrait/400-2.8-1-250-50.JPG"),
+    ],
+)
+def test_templates_of_what_had_to_be_asked_for(template: str, key: str) -> None:
+    assert parse(template).key(SHOWN) == key
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence"),
+    [
+        ("IMG_0412.CR3", "0412"),
+        ("_MG_0001.JPG", "0001"),
+        ("5D4A9999.CR2", "9999"),
+        ("MVI_0412_2.MP4", "2"),
+        ("AUTPRINT.MRK", "unnumbered"),
+        ("IMG_٠١.JPG", "unnumbered"),
+        ("", "unnumbered"),
+    ],
+)
+def test_the_sequence_is_the_last_number_of_the_name(name: str, sequence: str) -> None:
+    assert parse("{sequence}.{ext}").key(msgspec.structs.replace(PLAIN, name=name)).split(".")[0] == sequence
+
+
+def test_only_what_the_file_itself_says_needs_a_look_into_it() -> None:
+    for field in {*LISTED, *TIMES, *PICTURED}:
+        assert parse(f"{{{field}}}/{{name}}").needs_picture is (field in NEEDING_PICTURE)
+        assert parse(f"{{{field}}}/{{name}}").fields == {field, "name"}
+    assert {"date", "utc", "local", "name", "sequence", "site"}.isdisjoint(NEEDING_PICTURE)
+    assert {"taken", "lens", "rating"} <= NEEDING_PICTURE
+
+
+def test_every_field_is_told_of() -> None:
+    """The module's text is the reference that people get to read."""
+    told = keys.fields.__doc__ or ""
+    assert all(f"{{{field}" in told for field in (*LISTED, *TIMES, *PICTURED))
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("Weddings/cake.jpg", "Weddings/cake.jpg"),
+        ("cake", "cake"),
+        ("{date:%Y}/{name}", "2012/IMG_7520.JPG"),
+    ],
+)
+def test_one_file_may_be_called_anything(text: str, key: str) -> None:
+    assert parse(text, is_for_one=True).key(PLAIN) == key
+
+
+@pytest.mark.parametrize("text", ["", "../x.jpg", "/etc/x.jpg", "a//b.jpg", "con", "C:\\x", ".x", "a/"])
+def test_but_not_anywhere(text: str) -> None:
+    with pytest.raises(TemplateError):
+        parse(text, is_for_one=True)
 
 
 def test_a_file_without_an_extension_keeps_none() -> None:
