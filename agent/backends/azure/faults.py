@@ -186,7 +186,7 @@ _LONGEST_DETAIL = 300
 
 
 class Refusal(Exception):
-    """What Azure said, as the cause of a Fault: the SDK's own exceptions quote the address, and so the SAS."""
+    """What Azure said, as the cause of a Fault: the SDK's own hold the address, and so the SAS."""
 
     def __init__(self, code: str, status: int):
         super().__init__(f"{code} (HTTP {status})")

@@ -37,7 +37,8 @@ class S3Backend:
         self._owner = owner
         self._prefix = f"{config.prefix}/" if config.prefix else ""
         self._store = Store(config)
-        self._prober = Prober(self._store, self._prefix, owner)
+        self._encryption = config.encryption_headers()
+        self._prober = Prober(self._store, self._prefix, owner, self._encryption)
         self._prover = Prover(self._store, config.minimum_proof, config.bucket)
 
     def start(self, key: str, size: int, token: str) -> Upload:
@@ -89,6 +90,7 @@ class S3Backend:
             traits=traits,
             owner=self._owner,
             storage_class=self._config.storage_class,
+            encryption=self._encryption,
         )
         if self._is_large(size):
             return MultipartUpload(target, token, part_bytes_for(size, self._config.part_bytes))

@@ -9,22 +9,18 @@ from agent.backends.s3.faults import FAULTS
 from agent.faults import fault
 
 _MOST_CONNECTIONS = 16  # the most `workers` that a destination can have
+_METADATA_SECONDS = 2
+_LOCAL = {"env", "shared-credentials-file", "config-file", "boto-config"}
+_ROLES = {"assume-role-with-web-identity", "container-role", "iam-role"}
 
 
 def make_client(config: S3Config) -> Any:
     """Return a client. It may be used from several threads; making it takes about 0.4 s and 30 MiB, once."""
-    from boto3.session import Session
     from botocore.config import Config as ClientConfig
 
     if config.ca_bundle and not config.ca_bundle.is_file():
         raise fault(FAULTS, "s3.bad_settings", f"not a file: {config.ca_bundle}")
-    session = Session(
-        aws_access_key_id=config.access_key_id,
-        aws_secret_access_key=config.secret_access_key.get_secret_value()
-        if config.secret_access_key
-        else None,
-        aws_session_token=config.session_token.get_secret_value() if config.session_token else None,
-    )
+    session = _session(config)
     style = config.addressing
     if style == "auto":
         style = "path" if config.endpoint_url else "virtual"
@@ -49,6 +45,41 @@ def make_client(config: S3Config) -> Any:
     )
     client.meta.events.register("before-call.s3.HeadBucket", _refuse)
     return client
+
+
+def _session(config: S3Config) -> Any:
+    """Return a session that looks for credentials only where the settings say, and never waits long for them.
+
+    botocore would ask the network for a role whenever it finds no keys: on a Pi, seconds of silence with each try.
+    """
+    from boto3.session import Session
+    from botocore.session import Session as Core
+
+    core = Core(profile=config.profile)
+    core.set_config_variable("metadata_service_timeout", _METADATA_SECONDS)
+    core.set_config_variable("metadata_service_num_attempts", 1)
+    resolver = core.get_component("credential_provider")
+    for provider in list(resolver.providers):
+        if not _may_ask(config.credentials, provider.METHOD):
+            resolver.remove(provider.METHOD)
+    session = Session(
+        aws_access_key_id=config.access_key_id,
+        aws_secret_access_key=config.secret_access_key.get_secret_value()
+        if config.secret_access_key
+        else None,
+        aws_session_token=config.session_token.get_secret_value() if config.session_token else None,
+        botocore_session=core,
+    )
+    if config.credentials == "role" and session.get_credentials() is None:
+        raise fault(FAULTS, "s3.no_role")
+    return session
+
+
+def _may_ask(credentials: str, method: str) -> bool:
+    """Say whether botocore's provider `method` belongs to what the settings call `credentials`."""
+    if credentials == "keys":
+        return method in _LOCAL
+    return (method in _ROLES) == (credentials == "role")
 
 
 def _refuse(**_: Any) -> None:

@@ -37,13 +37,28 @@ class S3Config(DestinationConfig):
     region: str | None = Field(
         None,
         title="Region",
-        description="For example eu-central-1; empty: as configured on this machine, else us-east-1.",
+        description="For example eu-central-1; empty: as configured on this machine, else as Amazon says it.",
         max_length=100,
+    )
+    credentials: Literal["keys", "profile", "role"] = Field(
+        "keys",
+        title="Credentials",
+        description=(
+            "keys: as entered here, else AWS_ACCESS_KEY_ID or ~/.aws of this machine. profile: one of ~/.aws. "
+            "role: that of the EC2 instance or container that hotshoe runs in."
+        ),
+    )
+    profile: str | None = Field(
+        None,
+        title="Profile",
+        description="The name of a profile in ~/.aws/config or ~/.aws/credentials.",
+        min_length=1,
+        max_length=200,
     )
     access_key_id: str | None = Field(
         None,
         title="Access key",
-        description="Empty: the credentials that this machine has (environment, ~/.aws, instance role).",
+        description="The id of the access key; empty: see credentials.",
         min_length=1,
         max_length=200,
     )
@@ -68,6 +83,18 @@ class S3Config(DestinationConfig):
         title="Storage class",
         description="For example STANDARD_IA; empty: the bucket's own.",
         pattern=r"^[A-Z][A-Z_]{1,40}$",
+    )
+    encryption: Literal["sse-s3", "sse-kms"] | None = Field(
+        None,
+        title="Encryption at rest",
+        description="sse-s3: with keys of the store. sse-kms: with a key of KMS. Empty: the bucket's own.",
+    )
+    kms_key_id: str | None = Field(
+        None,
+        title="KMS key",
+        description="With sse-kms alone: id or ARN of the key; empty: the account's own for S3.",
+        min_length=1,
+        max_length=2048,
     )
     part_bytes: int = Field(
         8 * MEBIBYTE,
@@ -125,7 +152,22 @@ class S3Config(DestinationConfig):
             raise ValueError("access_key_id and secret_access_key belong together: give both or neither")
         if self.session_token is not None and self.access_key_id is None:
             raise ValueError("session_token needs access_key_id and secret_access_key")
+        if self.credentials != "keys" and self.access_key_id is not None:
+            raise ValueError(f'credentials = "{self.credentials}" and an access key: give one of them')
+        if (self.credentials == "profile") != (self.profile is not None):
+            raise ValueError('profile and credentials = "profile" belong together: give both or neither')
+        if self.kms_key_id is not None and self.encryption != "sse-kms":
+            raise ValueError('kms_key_id needs encryption = "sse-kms"')
         return self
+
+    def encryption_headers(self) -> dict[str, str]:
+        """Return what PutObject and CreateMultipartUpload say of encryption."""
+        if self.encryption is None:
+            return {}
+        if self.encryption == "sse-s3":
+            return {"ServerSideEncryption": "AES256"}
+        key = {"SSEKMSKeyId": self.kms_key_id} if self.kms_key_id else {}
+        return {"ServerSideEncryption": "aws:kms", **key}
 
     def secrets(self) -> tuple[str, ...]:
         """Return what must not appear in any text."""

@@ -34,6 +34,12 @@ FAULTS: dict[str, Advice] = {
     "s3.no_credentials": Advice(
         Kind.NEEDS_USER, "No keys are set for this store: enter access key and secret key."
     ),
+    "s3.no_profile": Advice(
+        Kind.NEEDS_USER, "This machine has no such profile: correct its name, or the files in ~/.aws."
+    ),
+    "s3.no_role": Advice(
+        Kind.NEEDS_USER, "This machine has no role at Amazon: assign one to it, or enter keys."
+    ),
     "s3.wrong_keys": Advice(Kind.NEEDS_USER, "The store does not accept the keys: correct them."),
     "s3.expired_keys": Advice(Kind.NEEDS_USER, "The session token has expired: enter fresh keys."),
     "s3.access_denied": Advice(
@@ -49,12 +55,22 @@ FAULTS: dict[str, Advice] = {
     "s3.bad_settings": Advice(
         Kind.NEEDS_USER, "The store cannot be used with these settings: see the details."
     ),
+    "s3.kms_key": Advice(
+        Kind.NEEDS_USER, "The encryption key cannot be used: correct its id, or switch it on at KMS."
+    ),
+    "s3.no_encryption": Advice(
+        Kind.NEEDS_USER,
+        "This store does not encrypt as asked: leave encryption empty, or choose another store.",
+    ),
     "s3.no_checksum": Advice(
         Kind.NEEDS_USER, "This store does not prove checksums: set the wanted proof to readback."
     ),
     "s3.exists": Advice(Kind.PERMANENT, "Another object has this key.", Scope.ITEM),
     "s3.too_large": Advice(Kind.PERMANENT, "The store does not take objects of this size.", Scope.ITEM),
     "s3.bad_key": Advice(Kind.PERMANENT, "This name cannot be used here: change the template.", Scope.ITEM),
+    "s3.refused_name": Advice(
+        Kind.PERMANENT, "The store cannot keep this name: change the template.", Scope.ITEM
+    ),
     "s3.not_readable": Advice(
         Kind.NEEDS_USER,
         "The object cannot be read back from its storage class: choose another, or another proof.",
@@ -109,8 +125,14 @@ _BY_CODE = {
     "OperationAborted": "s3.conflict",
     "EntityTooLarge": "s3.too_large",
     "KeyTooLongError": "s3.bad_key",
-    "InvalidURI": "s3.bad_key",
-    "XMinioInvalidObjectName": "s3.bad_key",
+    "InvalidURI": "s3.refused_name",
+    "XMinioInvalidObjectName": "s3.refused_name",
+    "KMS.NotFoundException": "s3.kms_key",
+    "KMS.DisabledException": "s3.kms_key",
+    "KMS.KMSInvalidStateException": "s3.kms_key",
+    "KMS.InvalidKeyUsageException": "s3.kms_key",
+    "KMS.InvalidArnException": "s3.kms_key",
+    "InvalidEncryptionAlgorithmError": "s3.no_encryption",
     "InvalidStorageClass": "s3.bad_settings",
     "NotImplemented": "s3.bad_settings",
     "InvalidObjectState": "s3.not_readable",
@@ -136,7 +158,8 @@ _BY_CLASS = {
     "PartialCredentialsError": "s3.no_credentials",
     "CredentialRetrievalError": "s3.no_credentials",
     "TokenRetrievalError": "s3.no_credentials",
-    "ProfileNotFound": "s3.no_credentials",
+    "MetadataRetrievalError": "s3.no_role",
+    "ProfileNotFound": "s3.no_profile",
     "ConnectTimeoutError": "s3.timeout",
     "ReadTimeoutError": "s3.timeout",
     "ParamValidationError": "s3.bad_settings",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -19,8 +19,9 @@ import msgspec
 from agent.backends.base import RESERVED
 from agent.backends.s3.client import Body
 from agent.backends.s3.crc32c import crc32c_of
+from agent.backends.s3.faults import FAULTS
 from agent.backends.s3.store import Store, code_of, drop_leftovers
-from agent.faults import Fault
+from agent.faults import Fault, fault
 
 _CONTENT = b"hotshoe was here"
 _WRONG = "AAAAAA=="
@@ -51,8 +52,9 @@ class Traits(msgspec.Struct, frozen=True):
 class Prober:
     """Finds the traits of one store, each kind once and only when it is needed."""
 
-    def __init__(self, store: Store, prefix: str, owner: str):
+    def __init__(self, store: Store, prefix: str, owner: str, encryption: Mapping[str, str]):
         self._store = store
+        self._encryption = encryption
         self._key = f"{prefix}{RESERVED}probe-{owner}"
         self._lock = threading.Lock()
         self._traits: dict[str, Traits] = {}
@@ -101,15 +103,20 @@ class Prober:
         return Traits(refuses_existing=refuses, computes_crc32c=computes)
 
     def _put_probe(self, **headers: str) -> None:
-        self._store.call("put_object", Key=self._key, Body=Body(memoryview(_CONTENT)), **headers)
+        answer = self._store.call(
+            "put_object", Key=self._key, Body=Body(memoryview(_CONTENT)), **self._encryption, **headers
+        )
+        self._require_encryption(answer)
 
     def _multipart_probe(self, **headers: str) -> None:
         checks = "ChecksumCRC32C" in headers
         kind: dict[str, Any] = (
             {"ChecksumAlgorithm": "CRC32C", "ChecksumType": "FULL_OBJECT"} if checks else {}
         )
-        upload = self._store.call("create_multipart_upload", Key=self._key, **kind)["UploadId"]
+        begun = self._store.call("create_multipart_upload", Key=self._key, **self._encryption, **kind)
+        upload = begun["UploadId"]
         try:
+            self._require_encryption(begun)
             content = memoryview(_CONTENT)
             part = {"ChecksumCRC32C": crc32c_of(content)} if checks else {}
             tag = self._store.call(
@@ -123,6 +130,12 @@ class Prober:
             with suppress(Fault):
                 self._store.call("abort_multipart_upload", Key=self._key, UploadId=upload)
             raise
+
+    def _require_encryption(self, answer: Mapping[str, Any]) -> None:
+        """Refuse a store that takes the wish for encryption and forgets it: its answer does not name it."""
+        wanted = self._encryption.get("ServerSideEncryption")
+        if wanted and answer.get("ServerSideEncryption") != wanted:
+            raise fault(FAULTS, "s3.no_encryption")
 
     @staticmethod
     def _refuses(refusals: set[str], attempt: Callable[[], None]) -> bool:

@@ -31,12 +31,14 @@ class Target(msgspec.Struct, frozen=True):
     traits: Traits
     owner: str
     storage_class: str | None
+    encryption: dict[str, str]
 
     def attributes(self) -> dict[str, Any]:
         """Return what PutObject and CreateMultipartUpload set on the object."""
         attributes: dict[str, Any] = {
             "ContentType": mimetypes.guess_type(self.key)[0] or "application/octet-stream",
             "Metadata": {"hotshoe": self.owner},
+            **self.encryption,
         }
         if self.storage_class:
             attributes["StorageClass"] = self.storage_class
