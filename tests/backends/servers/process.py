@@ -65,7 +65,13 @@ class Process:
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            self._child = subprocess.Popen(self._command, stdout=log, stderr=log, env=self._env)
+            self._child = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,  # smbd ends with a pipe there
+                stdout=log,
+                stderr=log,
+                env=self._env,
+            )
         deadline = time.monotonic() + START_SECONDS
         while not self._is_ready():
             if self._child.poll() is not None or time.monotonic() > deadline:
