@@ -30,7 +30,7 @@ class Pool:
         with self._lock:
             while self._idle and found is None:
                 since, tree = self._idle.pop()
-                if time.monotonic() - since < IDLE_SECONDS:
+                if time.monotonic() - since < IDLE_SECONDS and tree.is_usable:
                     found = tree
                 else:
                     stale.append(tree)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,12 +147,6 @@ _BY_CLASS = {
 _BY_DISCONNECT = {1: "sftp.hung_up", 2: "sftp.hung_up", 10: "sftp.lost", 11: "sftp.lost", 12: "sftp.too_many"}
 _RESOURCE_SHORTAGE = 4  # RFC 4254 §5.1
 
-_BY_ERRNO = {
-    errno.ETIMEDOUT: "sftp.timeout",
-    errno.ECONNRESET: "sftp.lost",
-    errno.EPIPE: "sftp.lost",
-    errno.ECONNABORTED: "sftp.lost",
-}
 _LONGEST_DETAIL = 300
 
 
@@ -175,8 +168,10 @@ def code_of(error: Exception) -> str:
         return "sftp.no_such_host"
     if isinstance(error, TimeoutError):
         return "sftp.timeout"
+    if isinstance(error, (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)):
+        return "sftp.lost"  # asyncio makes some of them without an errno
     if isinstance(error, OSError):
-        return _BY_ERRNO.get(error.errno or 0, "sftp.unreachable")
+        return "sftp.unreachable"
     code = getattr(error, "code", None)
     if "ChannelOpenError" in names and code == _RESOURCE_SHORTAGE:
         return "sftp.too_many"

@@ -16,6 +16,7 @@ from agent.backends.base import Exclusive, Proof
 from agent.backends.sftp import SftpConfig
 from tests.backends.disks import small_disk
 from tests.backends.servers.openssh import OpenSSH
+from tests.backends.servers.process import Process
 
 MIB = 1 << 20
 _numbers = itertools.count(1)

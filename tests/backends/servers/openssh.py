@@ -42,8 +42,8 @@ class OpenSSH:
         self.stranger = folder / "stranger"
         for key in (self.host_key, self.key, self.stranger):
             make_key(key)
-        authorized = self.data / "authorized_keys"  # read as the user
-        authorized.write_text(self.key.with_suffix(".pub").read_text())
+        self._authorized = self.data / "authorized_keys"  # read as the user
+        self.authorize(self.key)
         if is_root:
             os.makedirs("/run/sshd", exist_ok=True)  # sshd wants it, and has no setting for it
         self._config = folder / "sshd_config"
@@ -52,7 +52,7 @@ class OpenSSH:
             "ListenAddress": "127.0.0.1",
             "HostKey": str(self.host_key),
             "PidFile": str(folder / "pid"),
-            "AuthorizedKeysFile": str(authorized),
+            "AuthorizedKeysFile": str(self._authorized),
             "AuthorizedKeysCommand": "none",
             "StrictModes": "no",
             "UsePAM": "no",
@@ -71,6 +71,10 @@ class OpenSSH:
     @property
     def fingerprint(self) -> str:
         return fingerprint_of(self.host_key)
+
+    def authorize(self, key: Path) -> None:
+        with self._authorized.open("a") as file:
+            file.write(key.with_suffix(".pub").read_text())
 
     def known_host(self) -> str:
         """Return the line for a file of known hosts."""

@@ -61,7 +61,9 @@ class Files(asyncssh.SFTPServer):
 class InProcess:
     """Listens from the start until `stop`."""
 
-    def __init__(self, guard: type[Guard] = Guard, files: type[asyncssh.SFTPServer] | None = None):
+    def __init__(
+        self, guard: type[Guard] = Guard, files: type[asyncssh.SFTPServer] | None = None, version: str = ""
+    ):
         key = asyncssh.generate_private_key("ssh-ed25519")
         self.fingerprint = key.get_fingerprint()
         self._loop = asyncio.new_event_loop()
@@ -70,7 +72,12 @@ class InProcess:
 
         async def listen() -> asyncssh.SSHAcceptor:
             return await asyncssh.listen(
-                "127.0.0.1", 0, server_host_keys=[key], server_factory=guard, sftp_factory=files
+                "127.0.0.1",
+                0,
+                server_host_keys=[key],
+                server_factory=guard,
+                sftp_factory=files,
+                server_version=version or (),
             )
 
         self._listener = self._run(listen())
