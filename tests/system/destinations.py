@@ -67,8 +67,9 @@ class Destinations:
         (self.folder / "servers").mkdir()
         with (
             SimCamera("eos-r7", card(self.files), mbit=200) as camera,
-            stores(self.folder / "servers", self.kinds) as areas,
+            stores(self.folder / "servers", self.kinds) as places,
         ):
+            areas = {kind: area() for kind, area in places.items()}
             config = self._configuration(camera, areas)
             calm = threading.Event()
             done = threading.Event()
@@ -93,7 +94,8 @@ class Destinations:
     def _configuration(self, camera: SimCamera, areas: dict[str, Area]) -> Path:
         path = self.folder / "hotshoe.toml"
         destinations = "".join(
-            as_toml(kind, area.config(), template="{folder}/{name}") for kind, area in areas.items()
+            f"[destinations.{kind}]\n{as_toml(area.config(), template='{folder}/{name}')}"
+            for kind, area in areas.items()
         )
         path.write_text(
             f'state_dir = "{self.folder / "state"}"\n[upload]\nworkers = 14\n[spool]\nbudget = "8 GB"\n'

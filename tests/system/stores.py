@@ -1,4 +1,4 @@
-"""One server of every kind, started together, each with an area for an agent to deliver to."""
+"""One server of every kind, started together, with areas for an agent to deliver to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import Enum
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -34,7 +36,7 @@ class _Server(Protocol):
 
 
 def _samba(folder: Path) -> Iterator[tuple[_Server, Callable[[], Area]]]:
-    server = Samba(folder, {SIGNED: ""})
+    server = Samba(folder, {SIGNED: ""}, "  server signing = if_required\n")  # rclone's cannot
     yield server, lambda: SambaArea(server)
 
 
@@ -77,29 +79,35 @@ KINDS = ("folder", *_SERVERS)
 
 
 @contextmanager
-def stores(folder: Path, kinds: Sequence[str] = KINDS) -> Iterator[dict[str, Area]]:
-    """Start a server for each of `kinds`; yield an empty area by kind. FileNotFoundError names a missing program."""
+def stores(folder: Path, kinds: Sequence[str] = KINDS) -> Iterator[dict[str, Callable[[], Area]]]:
+    """Start a server for each of `kinds`; yield by kind what gives a new, empty area at each call.
+
+    FileNotFoundError names a missing program.
+    """
     with ExitStack() as stack:
-        areas: dict[str, Area] = {}
+        areas: dict[str, Callable[[], Area]] = {}
         for kind in kinds:
             own = folder / kind
             own.mkdir()
             if kind == "folder":
-                areas[kind] = FolderArea(own)
+                areas[kind] = partial(_folder, own, count(1))
                 continue
-            server, area = stack.enter_context(contextmanager(_SERVERS[kind])(own))
+            server, areas[kind] = stack.enter_context(contextmanager(_SERVERS[kind])(own))
             server.process.start()
             stack.callback(server.process.kill)
-            areas[kind] = area()
-            stack.callback(areas[kind].close)
         yield areas
 
 
-def as_toml(name: str, config: DestinationConfig, **more: object) -> str:
-    """Write the settings of a destination as a person would, with its secrets."""
+def _folder(parent: Path, numbers: Iterator[int]) -> Area:
+    root = parent / f"area-{next(numbers)}"
+    root.mkdir()
+    return FolderArea(root)
+
+
+def as_toml(config: DestinationConfig, **more: object) -> str:
+    """Write the settings of a destination as a person would, with its secrets, without the head of the section."""
     values = {**config.model_dump(exclude_unset=True), "kind": getattr(config, "kind", ""), **more}
-    lines = [f"{key} = {_literal(value)}" for key, value in values.items() if value is not None]
-    return "\n".join([f"[destinations.{name}]", *lines, ""])
+    return "".join(f"{key} = {_literal(value)}\n" for key, value in values.items() if value is not None)
 
 
 def _literal(value: object) -> str:

@@ -5,6 +5,7 @@ scan       round trips and time of the first listing of 10,000 files
 memory     peak with files of 1 MB and with one of 6 GiB, to a folder and to S3
 latency    from the shutter to discovered and to verified
 thumb      how long a thumbnail waits while a movie is being read
+upload     rate, processor time and memory to every kind of store, beside rclone
 cost       round trips, ledger statements and S3 requests per file
 """
 
@@ -23,7 +24,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.system.bench import cost, fetch, latency, memory, scan, thumb
+from tests.system.bench import cost, fetch, latency, memory, scan, thumb, upload
 from tests.system.bench.options import Options
 
 BENCHES: dict[str, Callable[[Options], None]] = {
@@ -32,6 +33,7 @@ BENCHES: dict[str, Callable[[Options], None]] = {
     "memory": memory.run,
     "latency": latency.run,
     "thumb": thumb.run,
+    "upload": upload.run,
     "cost": cost.run,
 }
 

@@ -16,12 +16,12 @@ from tests.system.bench.processes import Camera, Outcome, measured, spawn
 
 
 class Hotshoe:
-    """An installation in `folder`, which is new, for one camera. `destinations`: the lines of each, by name."""
+    """An installation in `folder`, which is new, for one camera or none. `destinations`: the lines of each, by name."""
 
     def __init__(
         self,
         folder: Path,
-        camera: Camera,
+        camera: Camera | None,
         destinations: dict[str, str],
         *,
         auto: bool = True,
@@ -35,7 +35,11 @@ class Hotshoe:
         names = ", ".join(f'"{name}"' for name in destinations)
         self._config.write_text(
             f'state_dir = "{folder / "state"}"\n'
-            f'[[cameras]]\nname = "main"\nhost = "{camera.host}"\nport = {camera.port}\n'
+            + (
+                f'[[cameras]]\nname = "main"\nhost = "{camera.host}"\nport = {camera.port}\n'
+                if camera
+                else ""
+            )
             + "".join(
                 f'[destinations.{name}]\n{lines}template = "{{folder}}/{{name}}"\n'
                 for name, lines in destinations.items()

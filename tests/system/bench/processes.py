@@ -41,10 +41,16 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def spawn(
-    command: Sequence[str], log: Path, *, home: Path, cwd: Path | None = None
+    command: Sequence[str],
+    log: Path,
+    *,
+    home: Path,
+    cwd: Path | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     with open(log, "ab") as out:
-        return subprocess.Popen(command, stdout=out, stderr=out, cwd=cwd, env=environment(home))
+        env = environment(home) | dict(more or {})
+        return subprocess.Popen(command, stdout=out, stderr=out, cwd=cwd, env=env)
 
 
 def measured(
@@ -55,13 +61,14 @@ def measured(
     cwd: Path | None = None,
     seconds: float = 600,
     until: Callable[[], bool] | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """Run `command` to its end, or end it by SIGTERM when `until` says so.
+    """Run `command` to its end, or end it by SIGTERM when `until` says so. `more` goes into its environment.
 
     Raises RuntimeError, with the end of the log, when it takes more than `seconds` or is not content.
     """
     began = time.monotonic()
-    process = spawn(command, log, home=home, cwd=cwd)
+    process = spawn(command, log, home=home, cwd=cwd, more=more)
     outcome = watch(process, began, seconds=seconds, until=until)
     if process.returncode not in ((0,) if until is None else (0, -signal.SIGTERM)):
         words = log.read_text(errors="replace")[-3000:]

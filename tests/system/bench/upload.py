@@ -1,0 +1,186 @@
+"""upload: from the spool to every kind of store, beside rclone copying the same files from the same disk.
+
+hotshoe sends one file at a time here, as rclone does. Its time is from the beginning of the first delivery to the last
+receipt, rclone's that of its process without what the same command takes when there is nothing to do; processor time
+and memory are so for both. hotshoe proves what it sends, by reading it back where the store computes no checksum;
+rclone compares sizes there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.backends.places import Area
+from tests.system.bench.contenders import Hotshoe
+from tests.system.bench.figures import MEBIBYTE, aim, begin, median, spread, table
+from tests.system.bench.options import Options, in_turns
+from tests.system.bench.processes import Camera, Outcome
+from tests.system.bench.remotes import copy, programs, remote
+from tests.system.stores import KINDS, as_toml, stores
+
+BODY = "eos-r7"
+GROWTH_MIB = 32
+FLAT_MIB = 8  # between 64 MB and 4 GB: what a heap varies by from run to run
+READ_BACK = ("folder", "smb", "ftp", "sftp")
+
+
+class Upload(NamedTuple):
+    seconds: float
+    cpu_seconds: float
+    growth_bytes: int
+    size: int
+
+
+def run(options: Options) -> None:
+    count, rounds = (4, 2) if options.quick else (10, 3)
+    begin("upload", f"{count} files of 25 MiB from the spool, one after the other, {rounds} rounds in turns")
+    with _filled_spool(options.folder / "many", f"{count}:25M:CR3") as spool, _servers(options) as places:
+        for kind in KINDS:
+            _one_kind(options.folder, kind, places[kind], spool, rounds)
+    sizes = ("1M", "64M", "700M" if options.quick else "4G")
+    begin("upload", f"memory over an idle agent with one file of {', '.join(sizes)}")
+    _memory(options, sizes)
+
+
+def _one_kind(folder: Path, kind: str, make: Callable[[], Area], spool: Path, rounds: int) -> None:
+    proofs = ("readback", "size") if kind in READ_BACK else ("readback",)
+    contenders: dict[str, Callable[[], Upload]] = {}
+    for proof in proofs:
+        name = {"readback": "hotshoe, read back", "size": "hotshoe, size checked"}[proof]
+        if kind not in READ_BACK:
+            name = "hotshoe, store's checksum"
+        contenders[name] = lambda proof=proof: _hotshoe(folder, kind, make(), spool, proof)  # type: ignore[misc]
+    for name, program in programs().items():
+        contenders[name] = lambda program=program: _rclone(folder, kind, make(), spool, program)  # type: ignore[misc]
+    found: dict[str, list[Upload]] = defaultdict(list)
+    for _, name in in_turns(list(contenders), rounds):
+        try:
+            found[name].append(contenders[name]())
+        except RuntimeError as refusal:
+            if not name.startswith("rclone"):
+                raise
+            say(f"{kind}: {name} cannot: {str(refusal).splitlines()[-1]}")
+    rows = [
+        [
+            name,
+            spread([each.size / each.seconds / 1e6 for each in runs]),
+            spread([each.cpu_seconds / each.size * 1e9 for each in runs], 2),
+            spread([each.growth_bytes / MEBIBYTE for each in runs], 1),
+        ]
+        for name, runs in found.items()
+    ]
+    table([f"{kind}, contender", "MB/s", "CPU s/GB", "peak over idle, MiB"], rows)
+    best = max(
+        (name for name in found if name.startswith("rclone")), key=lambda name: _rate(found[name]), default=""
+    )
+    if best:
+        ours = [name for name in found if name.startswith("hotshoe")]
+        ratio = _rate(found[ours[-1]]) / _rate(found[best])  # rclone reads nothing back
+        aim(f"{kind}: {ours[-1]}: no slower than {best}", f"{ratio:.2f} ×", ratio >= 1)
+    growth = max(each.growth_bytes for name in found if name.startswith("hotshoe") for each in found[name])
+    aim(
+        f"{kind}: at most {GROWTH_MIB} MiB per transfer",
+        f"{growth / MEBIBYTE:.1f} MiB",
+        growth <= GROWTH_MIB * MEBIBYTE,
+    )
+
+
+def _rate(runs: list[Upload]) -> float:
+    return median([each.size / each.seconds for each in runs])
+
+
+@contextmanager
+def _servers(options: Options) -> Iterator[dict[str, Callable[[], Area]]]:
+    folder = options.folder / "servers"
+    folder.mkdir()
+    with stores(folder) as places:
+        yield places
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def _filled_spool(folder: Path, card: str) -> Iterator[Path]:
+    """An installation that has fetched everything and could deliver nothing: its folder is not there yet."""
+    folder.mkdir(parents=True)
+    nowhere = f'kind = "folder"\npath = "{folder}/not/there"\n'
+    with Camera(folder, BODY, card) as camera:
+        files = len(camera.say("files"))
+        hotshoe = Hotshoe(folder / "agent", camera, {"archive": nowhere})
+        hotshoe.until(lambda: hotshoe.count("file WHERE state = 'fetched'") == files)
+    with closing(sqlite3.connect(hotshoe.folder / "state" / "ledger.db")) as ledger, ledger:
+        ledger.execute("UPDATE delivery SET started_at = NULL, next_try_at = NULL, tries = 0")
+    yield hotshoe.folder
+    shutil.rmtree(folder)
+
+
+def _cheaply(source: str, target: str) -> None:
+    """Files of the spool are never changed; everything else gets a copy."""
+    if Path(source).parent.name == "spool":
+        Path(target).hardlink_to(source)
+    else:
+        shutil.copy2(source, target)
+
+
+def _hotshoe(folder: Path, kind: str, area: Area, spool: Path, proof: str) -> Upload:
+    config = area.config(minimum_proof=proof) if proof == "size" else area.config()
+    destinations = {"archive": as_toml(config, workers=1)}
+    idle = _idle(folder, destinations)
+    hotshoe = Hotshoe(folder / "run", None, destinations)
+    shutil.copytree(spool / "state", hotshoe.folder / "state", copy_function=_cheaply)
+    outcome = hotshoe.once()
+    held = hotshoe.ask("SELECT state, proof, count(*) FROM delivery GROUP BY 1, 2")
+    assert [state for state, *_ in held] == ["done"], held
+    days = hotshoe.ask("SELECT max(julianday(done_at)) - min(julianday(started_at)) FROM delivery")[0][0]
+    seconds = float(str(days)) * 86_400
+    hotshoe.remove()
+    shutil.rmtree(getattr(area, "root", folder / "none"), ignore_errors=True)
+    return _over(idle, outcome, seconds, spool)
+
+
+def _over(idle: Outcome, outcome: Outcome, seconds: float, spool: Path) -> Upload:
+    growth = outcome.peak_bytes - idle.peak_bytes
+    return Upload(seconds, outcome.cpu - idle.cpu, growth, _size(spool))
+
+
+def _size(spool: Path) -> int:
+    return sum(path.stat().st_size for path in (spool / "state" / "spool").iterdir())
+
+
+def _idle(folder: Path, destinations: dict[str, str]) -> Outcome:
+    """What an agent costs that finds nothing to deliver."""
+    hotshoe = Hotshoe(folder / "idle", None, destinations)
+    outcome = hotshoe.once()
+    hotshoe.remove()
+    return outcome
+
+
+def _rclone(folder: Path, kind: str, area: Area, spool: Path, program: str) -> Upload:
+    source, empty = spool / "state" / "spool", folder / "empty"
+    empty.mkdir(exist_ok=True)
+    to = remote(kind, area, program)
+    idle = copy(program, empty, to, folder)
+    outcome = copy(program, source, to, folder)
+    shutil.rmtree(getattr(area, "root", folder / "none"), ignore_errors=True)
+    return _over(idle, outcome, outcome.wall - idle.wall, spool)
+
+
+def _memory(options: Options, sizes: tuple[str, ...]) -> None:
+    found: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for size in sizes:
+        with _filled_spool(options.folder / size, f"1:{size}:MP4") as spool, _servers(options) as places:
+            for kind in KINDS:
+                upload = _hotshoe(options.folder, kind, places[kind](), spool, "readback")
+                found[kind].append(upload.growth_bytes / MEBIBYTE)
+    table(["destination", *sizes], [[kind, *(f"{each:.1f}" for each in row)] for kind, row in found.items()])
+    for kind, (_, middle, large) in found.items():
+        aim(
+            f"{kind}: flat from {sizes[1]} to {sizes[2]}",
+            f"{large - middle:+.1f} MiB",
+            large - middle <= FLAT_MIB,
+        )
