@@ -157,9 +157,10 @@ class RemoteUpload:
         except Fault as refusal:
             if refusal.code == f"{self._context.kind}.busy" or not tree.is_usable:
                 raise
-            # Somebody may have removed the folder since it was made.
+            # Somebody may have removed the folder since it was made, and the partial with it.
             self._make_folders(tree, self._path[:-1], True)
-            self._writer = tree.open(self._partial, held)
+            self.offset = tree.size(self._partial) or 0
+            self._writer = tree.open(self._partial, self.offset)
 
     def _reopened(self) -> Writer:
         """Go on after a write that failed: what it left behind `offset` is written over."""
