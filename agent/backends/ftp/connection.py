@@ -104,7 +104,10 @@ class Connection(ftplib.FTP):
         return faults.cleaned(reply.text, self.config.secrets())
 
     def refused(self, command: str, reply: Reply) -> Fault:
-        return faults.of_reply(command, reply, self.config.secrets())
+        refusal = faults.of_reply(command, reply, self.config.secrets())
+        if refusal.code == "ftp.closed":
+            self.hang_up()
+        return refusal
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -177,7 +180,7 @@ class Connection(ftplib.FTP):
 
     def getmultiline(self) -> str:
         lines = [self.getline()]
-        if lines[0][3:4] == "-":
+        if lines[0][:3].isdigit() and lines[0][3:4] == "-":
             length = 0
             while len(lines) == 1 or not lines[-1].startswith(lines[0][:3] + " "):
                 lines.append(self.getline())

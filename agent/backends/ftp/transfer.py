@@ -12,9 +12,8 @@ from agent.backends.ftp.connection import Connection
 from agent.backends.ftp.faults import DATA
 from agent.faults import Fault
 
-_SLICE_BYTES = (
-    64 << 10
-)  # the socket's timeout counts for one send: a whole chunk in one would fail on a slow uplink
+# The socket's timeout counts for all of one sendall: a whole chunk at once would fail on a slow uplink.
+_SLICE_BYTES = 64 << 10
 _BUFFER_BYTES = 256 << 10
 _LONGEST_LINE_BYTES = 16 << 10
 
