@@ -14,6 +14,7 @@ from tests.backends.areas.ftp import vsftpd_explicit as vsftpd_explicit
 from tests.backends.areas.ftp import vsftpd_implicit as vsftpd_implicit
 from tests.backends.areas.ftp import vsftpd_plain as vsftpd_plain
 from tests.backends.areas.gcs import gcs as gcs
+from tests.backends.areas.s3 import moto as moto
 from tests.backends.areas.sftp import openssh as openssh
 from tests.backends.areas.smb import samba as samba
 from tests.backends.matrix import Matrix, Note, as_markdown, as_text

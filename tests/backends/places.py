@@ -141,7 +141,7 @@ class SeaweedArea:
         server.make_bucket(self.bucket)
 
     def config(self, **changes: object) -> Destination:
-        return _s3_config(self.url, self.bucket, seaweedfs.ACCESS_KEY, seaweedfs.SECRET_KEY, changes)
+        return s3_config(self.url, self.bucket, seaweedfs.ACCESS_KEY, seaweedfs.SECRET_KEY, changes)
 
     def published(self) -> dict[str, bytes]:
         objects = self.server.objects(self.bucket)
@@ -189,7 +189,7 @@ class RcloneArea:
         server.make_bucket(self.bucket)
 
     def config(self, **changes: object) -> Destination:
-        return _s3_config(self.server.url, self.bucket, rclone.ACCESS_KEY, rclone.SECRET_KEY, changes)
+        return s3_config(self.server.url, self.bucket, rclone.ACCESS_KEY, rclone.SECRET_KEY, changes)
 
     def published(self) -> dict[str, bytes]:
         objects = self.server.objects(self.bucket)
@@ -224,7 +224,7 @@ class RcloneArea:
         pass
 
 
-def _s3_config(url: str, bucket: str, key: str, secret: str, changes: dict[str, object]) -> S3Config:
+def s3_config(url: str, bucket: str, key: str, secret: str, changes: dict[str, object]) -> S3Config:
     settings: dict[str, object] = {
         "bucket": bucket,
         "prefix": "pre/fix",

@@ -10,12 +10,14 @@ from agent.backends import BACKENDS
 from tests.backends.areas.azure import AzuriteArea
 from tests.backends.areas.ftp import PyftpdArea, VsftpdArea
 from tests.backends.areas.gcs import GcsArea
+from tests.backends.areas.s3 import MotoArea
 from tests.backends.areas.sftp import OpenSSHArea
 from tests.backends.areas.smb import ENCRYPTED, SambaArea
 from tests.backends.conformance import Conformance
 from tests.backends.places import Area, FolderArea, RcloneArea, SeaweedArea
 from tests.backends.servers.azurite import Azurite
 from tests.backends.servers.gcs import GcsServer
+from tests.backends.servers.moto import Moto
 from tests.backends.servers.openssh import OpenSSH
 from tests.backends.servers.pyftpd import Pyftpd
 from tests.backends.servers.rclone import Rclone
@@ -41,6 +43,15 @@ class TestSeaweedFS(Conformance):
     @pytest.fixture
     def area(self, seaweedfs: SeaweedFS) -> Area:
         return SeaweedArea(seaweedfs)
+
+
+@pytest.mark.server
+class TestMoto(Conformance):
+    kind = "s3"
+
+    @pytest.fixture
+    def area(self, moto: Moto) -> Area:
+        return MotoArea(moto)
 
 
 @pytest.mark.server
