@@ -19,7 +19,7 @@ from agent.collector.queue import Item, Queue
 from agent.collector.room import RoomMaker
 from agent.collector.surroundings import Surroundings
 from agent.faults import Fault, Kind, Scope, backoff_seconds, fault
-from agent.ledger import as_text
+from agent.ledger import Known, as_text
 
 log = structlog.get_logger("collector")
 
@@ -152,17 +152,21 @@ class Fetching:
         if isinstance(owed, float):
             self._queue.put_later(item, owed)
             return
-        state = None
         if item.is_again:
-            row = await self._around.ledger.files.file(item.file_id)
-            state = row and row["state"]
-        if state in ("fetched", "evicted"):
-            if owed:
-                await self._around.ledger.files.owe(item.file_id, owed)
-            if owed and state == "evicted":
-                self._read_cards_again()  # what has a delivery again is found there
-        elif owed or item.file_id in self._around.promised:
+            known = await self._known(item)
+            if known is not None and known.state in ("fetched", "evicted"):
+                if owed:
+                    await self._around.ledger.files.owe(item.file_id, owed)
+                    known = await self._known(item)
+                if known is None or not known.is_owed_again:
+                    return
+        if owed or item.file_id in self._around.promised:
             await self._fetcher.fetch(item, owed, self._overtake, released.set)
+
+    async def _known(self, item: Item) -> Known | None:
+        facts = item.facts
+        rows = await self._around.ledger.files.known(facts.serial, facts.storage, facts.folder, facts.name)
+        return next((row for row in rows if row.id == item.file_id), None)
 
     async def _conclude(self, item: Item, work: asyncio.Task[None], released: asyncio.Event) -> None:
         """See one fetch to its end and settle what came of it. Raises the faults of the whole link."""
