@@ -56,6 +56,7 @@ class Agent:
         self.uploader = Uploader(ledger, spool, self.progress, workers=settings.upload.workers)
         self.uploader.on_back = self.look_again
         self.uploader.pace.schedule = Schedule.of(settings.upload.limit)
+        self.uploader.set_zone(settings.zone)
         self.collectors: dict[str, Collector] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
@@ -130,6 +131,7 @@ class Agent:
         self.around.site, self.around.zone = new.site, new.zone
         self.uploader.workers = new.upload.workers
         self.spool.set_budget(new.spool.budget_bytes)
+        self.uploader.set_zone(new.zone)
         if new.upload.limit != old.upload.limit:
             await self.uploader.limit(Schedule.of(new.upload.limit))
         for name in changes.destinations:

@@ -43,7 +43,7 @@ class _Version(argparse.Action):
 
 
 def parser() -> argparse.ArgumentParser:
-    from agent.cli import options
+    from agent.cli import delivering, options
 
     root = argparse.ArgumentParser(
         prog="hotshoe",
@@ -62,9 +62,11 @@ def parser() -> argparse.ArgumentParser:
         _doctor,
         _ls,
         _get,
-        _retry,
-        _skip,
-        _send,
+        delivering.send,
+        delivering.retry,
+        delivering.skip,
+        delivering.destinations,
+        delivering.verify,
         _pause,
         _resume,
         _scan,
@@ -238,66 +240,6 @@ def _get(commands: Any) -> None:
     add_json(made, "tell the result as a JSON line")
 
 
-def _retry(commands: Any) -> None:
-    made = command(
-        commands,
-        "retry",
-        "agent.cli.steer:retry",
-        "try again what failed, was skipped or waits",
-        "With IDs: what failed or was skipped of these files. With --all: whatever failed, of any file; and "
-        "everything that waits, cameras and destinations too, is tried at once.",
-        ("hotshoe retry --all", "hotshoe retry 12 13"),
-    )
-    which = made.add_mutually_exclusive_group(required=True)
-    which.add_argument(
-        "ids",
-        nargs="*",
-        type=_id,
-        metavar="ID",
-        default=[],
-        help="number of a file, as hotshoe files tells it",
-    )
-    which.add_argument("--all", action="store_true", help="everything")
-    add_json(made)
-
-
-def _ids(made: argparse.ArgumentParser) -> None:
-    made.add_argument(
-        "ids", nargs="+", type=_id, metavar="ID", help="number of a file, as hotshoe files tells it"
-    )
-
-
-def _skip(commands: Any) -> None:
-    made = command(
-        commands,
-        "skip",
-        "agent.cli.steer:skip",
-        "give up on files",
-        "These files are not fetched or delivered any further; what is delivered stays. Who and why is kept. "
-        "hotshoe retry takes it back.",
-        ('hotshoe skip 12 13 --reason "test shots"',),
-    )
-    _ids(made)
-    made.add_argument("--reason", required=True, type=_reason, metavar="WHY", help="kept with the files")
-    add_json(made)
-
-
-def _send(commands: Any) -> None:
-    made = command(
-        commands,
-        "send",
-        "agent.cli.steer:send",
-        "send files that no route sends by itself",
-        "Sends files to wherever a route names, also one with auto = false; or to any destination with --to. "
-        "A file that is no longer here is fetched from its card again.",
-        ("hotshoe send 12 13", "hotshoe send 12 --to archive"),
-        codes="Exit codes: 0 all on their way or there; 1 some are not, and why was said; 2 wrong usage.",
-    )
-    _ids(made)
-    made.add_argument("--to", metavar="DEST", help="name of a destination")
-    add_json(made)
-
-
 def _pause(commands: Any) -> None:
     made = command(
         commands,
@@ -364,16 +306,6 @@ def _guid(commands: Any) -> None:
     add_json(made)
 
 
-def _id(text: str) -> int:
-    number = int(text)
-    if not 0 < number < 2**63:
-        raise ValueError(text)
-    return number
-
-
-_id.__name__ = "number of a file"  # what argparse calls it in its complaint
-
-
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not 0 <= seconds < 1e9:
@@ -382,9 +314,3 @@ def _seconds(text: str) -> float:
 
 
 _seconds.__name__ = "number of seconds"
-
-
-def _reason(text: str) -> str:
-    if not text.strip() or len(text) > 500:
-        raise argparse.ArgumentTypeError("say why, in at most 500 characters")
-    return text.strip()

@@ -193,7 +193,7 @@ async def check_destination(config: DestinationConfig, state: Path) -> list[Find
     owner = await _owner(state)
     began = time.monotonic()
     try:
-        check = await _in_thread(lambda: probe(config, owner))
+        check = await in_thread(lambda: probe(config, owner))
     except Fault as caught:
         return [_trouble("open", caught, began)]
     found = []
@@ -246,7 +246,7 @@ async def _owner(state: Path) -> str:
     return f"{ledger.owner}d"
 
 
-async def _in_thread(call: Callable[[], T]) -> T:
+async def in_thread(call: Callable[[], T]) -> T:
     """Run a blocking call so that, whenever it ends, it cannot hold up the end of the command."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()

@@ -48,7 +48,7 @@ async def _doctor(config: Path, *, is_json: bool) -> int:
         for each in section.findings if is_json else ():
             emit({"part": section.part, "name": section.name, **msgspec.structs.asdict(each)})
         if not is_json:
-            _say_section(section)
+            say_section(section)
     if is_json:
         emit(
             {
@@ -85,7 +85,7 @@ async def _sections(config: Path) -> AsyncIterator[Section]:
             for name, each in settings.destinations.items()
         ),
     ]
-    tasks = [(part, name, asyncio.create_task(_bounded(work))) for part, name, work in tries]
+    tasks = [(part, name, asyncio.create_task(bounded(work))) for part, name, work in tries]
     try:
         for part, name, task in tasks:
             yield Section(part, name, tuple(await task))
@@ -95,7 +95,7 @@ async def _sections(config: Path) -> AsyncIterator[Section]:
         await asyncio.wait([task for _, _, task in tasks])
 
 
-async def _bounded(work: Coroutine[Any, Any, list[Finding]]) -> list[Finding]:
+async def bounded(work: Coroutine[Any, Any, list[Finding]]) -> list[Finding]:
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             return await work
@@ -106,7 +106,7 @@ async def _bounded(work: Coroutine[Any, Any, list[Finding]]) -> list[Finding]:
 # -- telling ---------------------------------------------------------------------------------------------
 
 
-def _say_section(section: Section) -> None:
+def say_section(section: Section) -> None:
     say(paint(f"{section.part.capitalize()} {safe(section.name)}", "bold"))
     for each in section.findings:
         mark, colour = {True: ("✓", "green"), False: ("▲", "red"), None: ("·", "yellow")}[each.ok]

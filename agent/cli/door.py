@@ -157,7 +157,9 @@ class Door:
             case lines.Skip():
                 return await deliveries.skip(agent, request.ids, reason=request.reason, by=request.by)
             case lines.Send():
-                return await deliveries.send(agent, request.ids, request.to)
+                return await deliveries.send(agent, request.ids, request.to, request.template)
+            case lines.Requeue():
+                return await deliveries.requeue(agent, request.deliveries)
             case lines.Pause():
                 return await steering.pause(agent, request.name, by=request.by)
             case lines.Resume():

@@ -48,6 +48,13 @@ class Skip(_Order, frozen=True):
 class Send(_Order, frozen=True):
     ids: tuple[int, ...]
     to: str | None = None
+    template: str | None = None
+
+
+class Requeue(_Order, frozen=True):
+    """Deliveries that do not lie where they were delivered."""
+
+    deliveries: tuple[int, ...]
 
 
 class Pause(_Order, frozen=True):
@@ -93,7 +100,7 @@ class Get(_Order, frozen=True):
     thumb: bool = False
 
 
-Request = Status | Retry | Skip | Send | Pause | Resume | Delete | Scan | Reload | Card | Ls | Get
+Request = Status | Retry | Skip | Send | Requeue | Pause | Resume | Delete | Scan | Reload | Card | Ls | Get
 
 
 @contextmanager

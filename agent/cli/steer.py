@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.cli import lines, orders, places
+from agent.cli import lines, naming, orders, places
 from agent.cli.measures import several
-from agent.cli.stop import DONE, WRONG
+from agent.cli.stop import DONE, MISUSED, WRONG, Stop
 from agent.cli.text import emit, hint, safe, say
 
 
@@ -20,7 +20,7 @@ def retry(arguments: argparse.Namespace) -> int:
     if arguments.all:
         results = _give(arguments, [lines.Retry(None)])
     else:
-        results = _give(arguments, [lines.Retry(ids) for ids in _parts(arguments.ids)])
+        results = _give(arguments, [lines.Retry(ids) for ids in _parts(_numbers(arguments))])
     count = sum(result["deliveries"] for result in results)
     return _conclude(
         arguments,
@@ -30,15 +30,19 @@ def retry(arguments: argparse.Namespace) -> int:
 
 
 def skip(arguments: argparse.Namespace) -> int:
-    results = _give(arguments, [lines.Skip(ids, arguments.reason, who()) for ids in _parts(arguments.ids)])
+    numbers = _numbers(arguments)
+    results = _give(arguments, [lines.Skip(ids, arguments.reason, who()) for ids in _parts(numbers)])
     count = sum(result["files"] for result in results)
     return _conclude(arguments, f"{several(count, 'file')} given up.", results)
 
 
 def send(arguments: argparse.Namespace) -> int:
     """Exit code 1 if not every file is on its way or there."""
+    if arguments.template is not None:
+        _check_template(arguments)
     results: list[list[dict[str, Any]]] = _give(
-        arguments, [lines.Send(ids, arguments.to) for ids in _parts(arguments.ids)]
+        arguments,
+        [lines.Send(ids, arguments.to, arguments.template) for ids in _parts(_numbers(arguments))],
     )
     rows = [row for result in results for row in result]
     if arguments.json:
@@ -48,7 +52,8 @@ def send(arguments: argparse.Namespace) -> int:
         for row in rows:
             file = f"{row['id']} {safe(row['name'])}".strip()
             target = f" to {row['destination']}" if row["destination"] else ""
-            say(f"{file}{target}: {_OUTCOMES.get(row['outcome'], row['outcome'])}")
+            key = f", as {safe(row['key'])}" if row["key"] and arguments.template is not None else ""
+            say(f"{file}{target}: {_OUTCOMES.get(row['outcome'], row['outcome'])}{key}")
         if len(rows) > 1:
             say(
                 ", ".join(
@@ -65,6 +70,23 @@ _OUTCOMES = {
     "no route": "no route names a destination for it; say where with --to",
     "unknown": "there is no file of that number (hotshoe files lists them)",
 }
+
+
+def _check_template(arguments: argparse.Namespace) -> None:
+    """Before anything is asked of anybody: the agent says what cannot be made of it for one file."""
+    from agent import keys
+
+    if arguments.to is None:
+        raise Stop("--as needs --to: say at which destination the files are called so.", MISUSED)
+    text = arguments.template
+    try:
+        keys.parse(text + "{name}" if text.endswith("/") else text, is_for_one=True)
+    except keys.TemplateError as error:
+        raise Stop(f"--as {safe(error)}", MISUSED) from error
+
+
+def _numbers(arguments: argparse.Namespace) -> list[int]:
+    return asyncio.run(naming.numbers_of(places.state_folder(arguments.config), arguments.files))
 
 
 def pause(arguments: argparse.Namespace) -> int:

@@ -8,14 +8,17 @@ import msgspec
 
 from agent.commands.parts import Agent
 from agent.faults import Advice, Kind, Scope, fault
-from agent.keys import Facts, Media, suffixed
+from agent.keys import TemplateError, suffixed
 from agent.ledger import NewDelivery, Row
-from agent.routing import owed
+from agent.routing import Owed, facts_of, override, owed
 from agent.settings import Route
 
 FAULTS = {
     "order.unknown_destination": Advice(
-        Kind.PERMANENT, "There is no destination of that name: hotshoe status lists them.", Scope.ITEM
+        Kind.PERMANENT, "There is no destination of that name: hotshoe destinations lists them.", Scope.ITEM
+    ),
+    "order.bad_template": Advice(
+        Kind.PERMANENT, "No name can be made of this template, and nothing was sent.", Scope.ITEM
     ),
 }
 
@@ -37,6 +40,11 @@ class Sent(msgspec.Struct, frozen=True):
     name: str
     destination: str | None
     outcome: str  # queued · under way · delivered already · not ready · gone · no route · unknown
+    key: str | None = None  # what it is called there
+
+
+class Requeued(msgspec.Struct, frozen=True):
+    files: tuple[int, ...]  # that are sent again
 
 
 async def retry(agent: Agent, ids: Sequence[int] | None) -> Retried:
@@ -66,10 +74,20 @@ async def skip(agent: Agent, ids: Sequence[int], *, reason: str, by: str) -> Ski
     return Skipped(files, tuple(unknown))
 
 
-async def send(agent: Agent, ids: Sequence[int], to: str | None) -> list[Sent]:
-    """Owe these files to `to`, or to wherever a route names, its `auto` aside. Raises Fault ``order.unknown_destination``.
+async def requeue(agent: Agent, delivery_ids: Sequence[int]) -> Requeued:
+    """Deliver again what turned out not to lie where it was delivered. What the spool has not got is fetched again."""
+    files = await agent.ledger.orders.requeue(delivery_ids)
+    for file_id in files:
+        agent.want(file_id)
+    agent.look_again()
+    return Requeued(tuple(files))
 
-    The promise is durable when this returns. A file that is not in the spool is fetched.
+
+async def send(agent: Agent, ids: Sequence[int], to: str | None, template: str | None = None) -> list[Sent]:
+    """Owe these files to `to`, or to wherever a route names, its `auto` aside. `template`: what they are called at `to`.
+
+    The promise is durable when this returns. A file that is not in the spool is fetched. Raises Fault
+    ``order.unknown_destination``, ``order.bad_template``.
     """
     if to is not None and to not in agent.settings.destinations:
         raise fault(FAULTS, "order.unknown_destination", to)
@@ -77,52 +95,55 @@ async def send(agent: Agent, ids: Sequence[int], to: str | None) -> list[Sent]:
     for file_id in ids:
         rows = await agent.ledger.views.files(after_id=file_id - 1, limit=1)
         if rows and rows[0]["id"] == file_id:
-            outcomes += await _send(agent, rows[0], to)
+            outcomes += await _send(agent, rows[0], to, template)
         else:
             outcomes.append(Sent(file_id, "", to, "unknown"))
     agent.look_again()
     return outcomes
 
 
-async def _send(agent: Agent, row: Row, to: str | None) -> list[Sent]:
+async def _send(agent: Agent, row: Row, to: str | None, template: str | None) -> list[Sent]:
     file_id, name = row["id"], row["name"]
     if row["state"] == "gone":
         return [Sent(file_id, name, to, "gone")]
     if row["identity"] is None:
         return [Sent(file_id, name, to, "not ready")]
-    wanted = _deliveries(agent, row, to)
+    wanted = _deliveries(agent, row, to, template)
     if not wanted:
         return [Sent(file_id, name, to, "no route")]
-    before = {delivery["destination"]: delivery["state"] for delivery in row["deliveries"]}
-    again = [each.destination for each in wanted if before.get(each.destination) in ("failed", "skipped")]
+    before = {delivery["destination"]: delivery for delivery in row["deliveries"]}
+    states = {destination: delivery["state"] for destination, delivery in before.items()}
+    again = [each.destination for each in wanted if states.get(each.destination) in ("failed", "skipped")]
     if row["state"] == "skipped" or again:
         await agent.ledger.orders.retry([file_id], destinations=again)
     await agent.ledger.files.owe(file_id, wanted)
     agent.want(file_id)
     words = {"done": "delivered already", "queued": "under way", "uploading": "under way"}
     return [
-        Sent(file_id, name, each.destination, words.get(before.get(each.destination, ""), "queued"))
+        Sent(
+            file_id,
+            name,
+            each.destination,
+            words.get(states.get(each.destination, ""), "queued"),
+            before[each.destination]["key"] if each.destination in before else each.keys[0],
+        )
         for each in wanted
     ]
 
 
-def _deliveries(agent: Agent, row: Row, to: str | None) -> list[NewDelivery]:
-    facts = Facts(
-        camera=row["camera"],
-        serial=row["serial"],
-        storage=row["storage"],
-        folder=row["folder"],
-        name=row["name"],
-        size=row["size_bytes"],
-        captured=row["captured"],
-        kind=Media(row["kind"]),
-        group=row["shot"],
-    )
+def _deliveries(agent: Agent, row: Row, to: str | None, template: str | None) -> list[NewDelivery]:
+    facts = facts_of(row, site=agent.settings.site, zone=agent.settings.zone)
     destinations = agent.settings.destinations
-    found = owed(facts, agent.settings.routes, destinations, by_hand=True)
-    if to is not None:
-        named = tuple(each for each in found if each.destination == to)
-        found = named or owed(facts, (Route(destinations=(to,)),), destinations)
+    if to is not None and template is not None:
+        try:
+            found: tuple[Owed, ...] = (override(facts, to, template),)
+        except TemplateError as error:
+            raise fault(FAULTS, "order.bad_template", str(error)) from error
+    else:
+        found = owed(facts, agent.settings.routes, destinations, by_hand=True)
+        if to is not None:
+            named = tuple(each for each in found if each.destination == to)
+            found = named or owed(facts, (Route(destinations=(to,)),), destinations)
     return [
         NewDelivery(each.destination, (each.key, each.suffixed_key, suffixed(each.key, row["identity"], 16)))
         for each in found

@@ -29,6 +29,57 @@ class Views:
             row["deliveries"] = [dict(entry) for entry in deliveries if entry["file_id"] == row["id"]]
         return page
 
+    async def named(self, pattern: str, *, is_glob: bool, limit: int | None = None) -> list[Row]:
+        """Files by their name, or by the end of ``camera/folder/name``; upper and lower case are one. `is_glob`: with *, ?
+        and [] in it. In order of their ids: id, camera, folder, name, captured, size_bytes."""
+        literal = pattern if is_glob else pattern.replace("[", "[[]").replace("*", "[*]").replace("?", "[?]")
+        rows = await self._store.all(
+            "SELECT f.id, c.name AS camera, f.folder, f.name, f.captured, f.size_bytes FROM file f JOIN camera c"
+            " ON c.serial = f.serial WHERE lower('/' || c.name || '/' || f.folder || '/' || f.name) GLOB lower(?)"
+            " ORDER BY f.id LIMIT ?",
+            *(f"*/{literal.strip('/')}", -1 if limit is None else limit),
+        )
+        return [dict(row) for row in rows]
+
+    async def destinations(self) -> dict[str, Row]:
+        """By destination: how many deliveries are `queued`, `waiting` among these, `uploading`, `failed`, `done` and
+        `verified`, the `owed_bytes`, and of the newest proof `proven_at` and `proof`."""
+        rows = await self._store.all(
+            "SELECT d.destination, sum(d.state = 'queued') AS queued, sum(d.state = 'queued' AND d.waiting_for IS NOT NULL)"
+            " AS waiting, sum(d.state = 'uploading') AS uploading, sum(d.state = 'failed') AS failed, sum(d.state = 'done')"
+            " AS done, sum(d.state = 'done' AND d.proof IN ('checksum', 'readback')) AS verified, coalesce(sum(CASE WHEN"
+            " d.state IN ('queued', 'uploading', 'failed') THEN f.size_bytes END), 0) AS owed_bytes"
+            " FROM delivery d JOIN file f ON f.id = d.file_id GROUP BY d.destination"
+        )
+        newest = await self._store.all(
+            "SELECT destination, max(done_at) AS proven_at, proof FROM delivery WHERE state = 'done' GROUP BY destination"
+        )
+        proofs = {
+            row["destination"]: {"proven_at": row["proven_at"], "proof": row["proof"]} for row in newest
+        }
+        nothing = {"proven_at": None, "proof": None}
+        return {row["destination"]: {**dict(row), **proofs.get(row["destination"], nothing)} for row in rows}
+
+    async def delivered(
+        self,
+        destination: str,
+        *,
+        since: str = "",
+        sample: int | None = None,
+        after_id: int = 0,
+        limit: int = 200,
+    ) -> list[Row]:
+        """What is done at a destination since a time, each object once: a page in order of their ids, or `sample` of them
+        by chance. Each with what proves it: id, file_id, camera, folder, name, key, size_bytes, sha256, crc32c, done_at."""
+        order = "ORDER BY d.id" if sample is None else "ORDER BY random()"
+        rows = await self._store.all(
+            "SELECT d.id, d.file_id, c.name AS camera, f.folder, f.name, d.destination, d.key, f.size_bytes, f.sha256, f.crc32c,"
+            " d.done_at FROM delivery d JOIN file f ON f.id = d.file_id JOIN camera c ON c.serial = f.serial WHERE d.state = 'done'"
+            f" AND d.destination = ? AND d.shared_with IS NULL AND d.done_at >= ? AND d.id > ? {order} LIMIT ?",
+            *(destination, since, after_id, limit if sample is None else sample),
+        )
+        return [dict(row) for row in rows]
+
     async def counts(self) -> dict[str, dict[str, int]]:
         """How many files and deliveries are in each state, and how many of the deliveries are verified."""
         files = await self._store.all("SELECT state, count(*) AS n FROM file GROUP BY state")
@@ -123,6 +174,25 @@ class Orders:
                 *(*values, *(destinations or ())),
             )
         return len(rows)
+
+    @shielded
+    async def requeue(self, delivery_ids: Sequence[int]) -> list[int]:
+        """These are done and do not lie where they were delivered: queue them again, and return the files of those for
+        which there is anything left to send: in the spool, or perhaps on a card."""
+        files: list[int] = []
+        async with self._store.transaction(durable=True):
+            for delivery_id in delivery_ids:
+                rows = await self._store.all(
+                    "UPDATE delivery SET state = 'queued', done_at = NULL, proof = NULL, exclusive = NULL, checksum = NULL,"
+                    " location = NULL, version = NULL, waiting_for = (SELECT CASE f.state WHEN 'fetched' THEN NULL ELSE 'camera'"
+                    " END FROM file f WHERE f.id = file_id) WHERE id = ? AND state = 'done' AND EXISTS (SELECT 1 FROM file f"
+                    " WHERE f.id = file_id AND (f.state IN ('discovered', 'fetching', 'fetched') OR (f.state = 'evicted' AND"
+                    " NOT EXISTS (SELECT 1 FROM deletion x WHERE x.file_id = f.id AND x.state <> 'refused' AND x.state <> 'kept'))))"
+                    " RETURNING file_id",
+                    delivery_id,
+                )
+                files += [int(row["file_id"]) for row in rows]
+        return files
 
     @shielded
     async def skip(self, file_ids: Sequence[int], by: str, reason: str) -> int:

@@ -12,7 +12,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 
 from agent.keys import Media
 from agent.schedule import Rule, Schedule
@@ -38,6 +38,7 @@ class Pace:
 
     def __init__(self, schedule: Schedule | None = None, *, wall: Callable[[], float] = time.time):
         self.schedule = schedule or Schedule()
+        self.zone: tzinfo | None = None  # None: this computer's
         self._wall = wall
         self._lines: dict[Rule, _Line] = {}
 
@@ -48,7 +49,7 @@ class Pace:
         now = self._wall()
         if not self._rule(kind).is_pause:
             return None
-        opens = self.schedule.opens_at(now, kind)
+        opens = self.schedule.opens_at(now, kind, self._local)
         return now + RECHECK_SECONDS if opens is None else opens
 
     async def take(self, flow: Flow, size: int) -> None:
@@ -80,7 +81,10 @@ class Pace:
                 del self._lines[rule]
 
     def _rule(self, kind: Media) -> Rule:
-        return self.schedule.at(datetime.fromtimestamp(self._wall()), kind)
+        return self.schedule.at(self._local(self._wall()), kind)
+
+    def _local(self, moment: float) -> datetime:
+        return datetime.fromtimestamp(moment, self.zone)
 
     def _line(self, rule: Rule) -> _Line:
         return self._lines.setdefault(rule, _Line(rule))

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 
 import structlog
@@ -65,6 +65,7 @@ class Uploader:
         if subject and subject.fingerprint == target.fingerprint and subject.exclusive:
             target.exclusive = Exclusive(subject.exclusive)
         await self._ledger.deliveries.release(target.name)
+        target.pace.zone = self.pace.zone
         self.targets[target.name] = target
         self._ledger.wake()
 
@@ -74,6 +75,12 @@ class Uploader:
             is_ours = subject.kind == "destination" and subject.name not in self.targets
             if is_ours and subject.state != "off" and not _is_paused_by_hand(subject):
                 await self._ledger.cameras.set_subject("destination", subject.name, "off", reason=_NOT_SET)
+
+    def set_zone(self, zone: tzinfo | None) -> None:
+        """By whose clock the hours count; None: this computer's."""
+        for pace in (self.pace, *(target.pace for target in self.targets.values())):
+            pace.zone = zone
+        self._ledger.wake()
 
     async def limit(self, limit: Schedule, name: str | None = None) -> None:
         """Take over another limit, of the destination `name` or of all together, without disturbing any upload."""
