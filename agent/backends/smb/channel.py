@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from agent.backends.smb.faults import NotGenuine
+from agent.backends.smb.faults import NoAnswer, NotGenuine
 
 _MOST_BYTES = (1 << 20) + (64 << 10)
 """The longest answer: we never ask for more than 1 MiB at once."""
@@ -70,13 +70,16 @@ class Channel:
         self.send_all([message if isinstance(message, bytes) else message.pack()])
 
     def send_all(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Send one message that lies in `pieces`. Raises TimeoutError when nothing of it is taken for too long."""
+        """Send one message that lies in `pieces`. Raises NoAnswer when nothing of it is taken for too long."""
         if self._socket is None:
             raise ConnectionError("not connected")
         length = sum(len(piece) for piece in pieces)
         left = [memoryview(struct.pack(">L", length)), *(memoryview(piece) for piece in pieces)]
         while left:
-            sent = self._socket.sendmsg(left)
+            try:
+                sent = self._socket.sendmsg(left)
+            except TimeoutError as error:
+                raise NoAnswer(f"nothing was taken for {self._silence_seconds:.0f} s") from error
             self.heard_at = time.monotonic()
             while left and sent >= len(left[0]):
                 sent -= len(left.pop(0))

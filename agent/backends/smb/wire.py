@@ -29,6 +29,7 @@ for _name in ("smbprotocol", "spnego"):
 
 _AT_WORK = 4  # times the patience, once the server has said that it is at work (STATUS_PENDING)
 _IN_ALL = 10
+_HEADER_BYTES = 64
 _LOOK_SECONDS = 0.5
 
 
@@ -101,12 +102,17 @@ class Wire(Connection):  # type: ignore[misc]
         return int(answer["count"].get_value())
 
     def ask_read(self, file: Open, offset: int, length: int) -> Any:
-        message, receive = file.read(offset, length, send=False)
-        return receive, self._of(file, message)
+        """Ask for `length` bytes, of which `room` has been asked, and return what `take_read` wants."""
+        message, _ = file.read(offset, length, send=False)
+        return self._of(file, message)
 
-    def take_read(self, asked: Any) -> bytes:
-        receive, request = asked
-        return bytes(receive(request))
+    def take_read(self, asked: Any) -> memoryview:
+        """Return the answer's content. Raises EndOfFile behind the end."""
+        body = self.receive(asked)["data"].get_value()  # [MS-SMB2] 2.2.20; the offset counts from the header
+        begin, length = body[2] - _HEADER_BYTES, int.from_bytes(body[4:8], "little")
+        if len(body) < 16 or begin < 0 or begin + length > len(body):
+            raise NotGenuine("a READ response that is not whole")
+        return memoryview(body)[begin : begin + length]
 
     def _of(self, file: Open, message: Any) -> Any:
         share = file.tree_connect

@@ -10,6 +10,7 @@ import os
 import pwd
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from tests.backends.servers.process import Process, answers_at_all, executable, free_port
@@ -67,7 +68,8 @@ class Smbd(Process):
     def end_connections(self) -> None:
         """End the processes that serve one, the hard way; the listener lives on."""
         for pid in self.connections():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._child is not None
@@ -139,4 +141,7 @@ def _children(pid: int) -> list[int]:
 
 def _serves(pid: int) -> bool:
     """Say whether a child of smbd serves a client: its helpers have names of their own."""
-    return Path(f"/proc/{pid}/comm").read_text().strip() == "smbd"
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "smbd"
+    except OSError:  # it has just ended
+        return False
