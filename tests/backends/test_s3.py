@@ -15,13 +15,16 @@ from agent.backends.s3.crc32c import to_base64
 from agent.backends.s3.store import Store
 from agent.backends.s3.upload import part_bytes_for
 from agent.faults import Fault, Kind, Scope
+from tests.backends.areas.s3 import MotoArea
 from tests.backends.conformance import content_of, deliver, digests_of, send
 from tests.backends.places import MIB, RcloneArea, SeaweedArea
+from tests.backends.servers.moto import Moto
 from tests.backends.servers.rclone import Rclone
 from tests.backends.servers.seaweedfs import SeaweedFS
 from tests.system.s3_proxy import ProxyHandle, proxy_in_thread
 
 PART = 5 * MIB
+KMS_KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
 @pytest.fixture
@@ -423,4 +426,46 @@ def test_a_checksum_is_not_claimed_of_a_store_that_has_none(rclone: Rclone) -> N
         backend.start("x.jpg", 1000, "token1")
     assert (refusal.value.code, refusal.value.kind) == ("s3.no_checksum", Kind.NEEDS_USER)
     assert area.published() == {}
+    backend.close()
+
+
+# Encryption at rest.
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("wish", "stored"),
+    [
+        ({"encryption": "sse-s3"}, ("AES256", None)),
+        ({"encryption": "sse-kms"}, ("aws:kms", None)),
+        ({"encryption": "sse-kms", "kms_key_id": KMS_KEY}, ("aws:kms", KMS_KEY)),
+    ],
+)
+def test_encryption_is_asked_for(moto: Moto, wish: dict[str, object], stored: tuple[str, str | None]) -> None:
+    area = MotoArea(moto)
+    backend = open_backend(area.config(**wish), owner="test")
+    for key, size in (("small.jpg", 1000), ("large.mp4", PART + 1)):
+        deliver(backend, key, content_of(size))
+        headers = moto.headers(area.bucket, f"pre/fix/{key}")
+        assert headers["x-amz-server-side-encryption"] == stored[0]
+        if stored[1]:
+            assert headers["x-amz-server-side-encryption-aws-kms-key-id"] == stored[1]
+    assert backend.check().fault is None
+    backend.close()
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("size", [1000, PART + 1])
+def test_a_store_that_forgets_to_encrypt_gets_nothing(rclone: Rclone, size: int) -> None:
+    area = RcloneArea(rclone)
+    backend = open_backend(area.config(encryption="sse-s3"), owner="test")
+    with pytest.raises(Fault) as refusal:
+        backend.start("x.mp4", size, "token1")
+    assert (refusal.value.code, refusal.value.kind, refusal.value.scope) == (
+        "s3.no_encryption",
+        Kind.NEEDS_USER,
+        Scope.WHOLE,
+    )
+    assert area.published() == {}
+    assert area.partials() == []
     backend.close()

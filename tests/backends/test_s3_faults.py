@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from agent.backends import S3Config, open_backend
 from agent.backends.base import Backend
@@ -50,6 +54,10 @@ ANSWERS = [
     (400, "BadDigest", "s3.damaged", RETRYABLE, ITEM),
     (400, "EntityTooLarge", "s3.too_large", PERMANENT, ITEM),
     (400, "KeyTooLongError", "s3.bad_key", PERMANENT, ITEM),
+    (400, "XMinioInvalidObjectName", "s3.refused_name", PERMANENT, ITEM),
+    (400, "KMS.NotFoundException", "s3.kms_key", NEEDS_USER, WHOLE),
+    (400, "KMS.DisabledException", "s3.kms_key", NEEDS_USER, WHOLE),
+    (400, "InvalidEncryptionAlgorithmError", "s3.no_encryption", NEEDS_USER, WHOLE),
     (404, "NoSuchUpload", "s3.upload_gone", RETRYABLE, ITEM),
     (400, "InvalidPart", "s3.damaged", RETRYABLE, ITEM),
     (403, "InvalidObjectState", "s3.not_readable", NEEDS_USER, WHOLE),
@@ -146,15 +154,95 @@ def test_something_that_is_no_store(body: bytes) -> None:
     assert not check.steps[0].ok
 
 
-def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+NOTHING: dict[str, object] = {"access_key_id": None, "secret_access_key": None, "session_token": None}
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine without credentials; its configuration is at the path returned."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    none: dict[str, object] = {"access_key_id": None, "secret_access_key": None, "session_token": None}
-    fault = fault_of(open_s3("http://127.0.0.1:9", **none))
-    assert (fault.code, fault.kind, fault.scope) == ("s3.no_credentials", NEEDS_USER, WHOLE)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    return tmp_path / "config"
+
+
+def test_keys_are_never_asked_of_the_network(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    role = json.dumps({"AccessKeyId": "AKID", "SecretAccessKey": SECRET, "Token": TOKEN}).encode()
+    with canned(200, role) as metadata:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", metadata.url)
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url)
+        assert fault_of(open_s3("http://127.0.0.1:9", **NOTHING)).code == "s3.no_credentials"
+
+
+def test_a_profile(bare: Path) -> None:
+    bare.write_text(f"[profile studio]\naws_access_key_id = AKID\naws_secret_access_key = {SECRET}\n")
+    profile = {**NOTHING, "credentials": "profile"}
+    with canned(403, b"<Error><Code>AccessDenied</Code></Error>") as prepared:
+        assert fault_of(open_s3(prepared.url, **profile, profile="studio")).code == "s3.access_denied"
+        fault = fault_of(open_s3(prepared.url, **profile, profile="wedding"))
+    assert (fault.code, fault.kind, fault.scope) == ("s3.no_profile", NEEDS_USER, WHOLE)
+
+
+def test_a_role(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a container; an EC2 instance's comes the same way from another address."""
+    role = {"AccessKeyId": "AKID", "SecretAccessKey": SECRET, "Token": TOKEN}
+    role["Expiration"] = "2100-01-01T00:00:00Z"
+    listing = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+    with canned(200, json.dumps(role).encode()) as metadata, canned(200, listing) as store:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", metadata.url)
+        backend = open_s3(store.url, **NOTHING, credentials="role")
+        assert backend.browse("") == []
+        backend.close()
+
+
+@pytest.mark.parametrize("stalls", [False, True])
+def test_a_machine_without_a_role(bare: Path, monkeypatch: pytest.MonkeyPatch, stalls: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1] if stalls else free_port()
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{port}")
+        begun = time.monotonic()
+        fault = fault_of(open_s3("http://127.0.0.1:9", **NOTHING, credentials="role"))
+    assert (fault.code, fault.kind, fault.scope) == ("s3.no_role", NEEDS_USER, WHOLE)
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"credentials": "role"},
+        {"credentials": "profile", "profile": "studio"},
+        {**NOTHING, "credentials": "profile"},
+        {**NOTHING, "profile": "studio"},
+        {"kms_key_id": "1234"},
+        {"encryption": "sse-s3", "kms_key_id": "1234"},
+    ],
+)
+def test_settings_that_contradict_each_other(changes: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        open_s3("http://127.0.0.1:9", **changes)
+
+
+def test_the_bucket_says_its_region() -> None:
+    """A wrong region, or none, is put right by what Amazon's redirect says; nobody is asked twice."""
+    listing = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+    asked: list[str] = []
+
+    def answer(prepared: Canned, headers: Mapping[str, str]) -> None:
+        region = headers["Authorization"].split("/")[2]
+        asked.append(region)
+        if region == "eu-central-1":
+            prepared.status, prepared.body, prepared.headers = 200, listing, {}
+        else:
+            prepared.status, prepared.body = 301, b"<Error><Code>PermanentRedirect</Code></Error>"
+            prepared.headers = {"x-amz-bucket-region": "eu-central-1"}
+
+    with canned(before=answer) as store:
+        backend = open_s3(store.url, region=None)
+        assert backend.browse("") == []
+        assert backend.browse("") == []
+        backend.close()
+    assert asked == ["us-east-1", "eu-central-1", "eu-central-1"]
 
 
 def test_a_file_of_certificates_that_is_not_there(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,8 +25,12 @@ def canned(
     body: bytes = b"",
     headers: dict[str, str] | None = None,
     certificate: Path | None = None,
+    before: Callable[[Canned, Mapping[str, str]], None] | None = None,
 ) -> Iterator[Canned]:
-    """Yield the answer, which can be changed. `certificate`: a PEM file of key and certificate, for TLS."""
+    """Yield the answer, which can be changed. `certificate`: a PEM file of key and certificate, for TLS.
+
+    `before` sees the headers of each request and may change the answer to it.
+    """
     prepared = Canned("", status, body, headers or {})
 
     class Handler(BaseHTTPRequestHandler):
@@ -34,6 +38,8 @@ def canned(
 
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if before is not None:
+                before(prepared, dict(self.headers.items()))
             self.send_response(prepared.status)
             for name, value in prepared.headers.items():
                 self.send_header(name, value)
