@@ -45,7 +45,8 @@ def copy(program: str, source: Path, to: Remote, folder: Path) -> Outcome:
     command = [program, "copy", str(source), to.path, "--config", os.devnull, "--transfers", "1"]
     command += ["--checkers", "1", "--retries", "1", "--s3-upload-concurrency", "1"]
     command += ["--azureblob-upload-concurrency", "1"]
-    return measured(command, folder / "rclone.log", home=folder, seconds=900, more=to.settings)
+    more = to.settings | {"AWS_CA_BUNDLE": ""}  # an older one cannot start with it
+    return measured(command, folder / "rclone.log", home=folder, seconds=900, more=more)
 
 
 def _obscured(program: str, secret: str) -> str:

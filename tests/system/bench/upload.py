@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from tests.backends.places import Area
 from tests.system.bench.contenders import Hotshoe
-from tests.system.bench.figures import MEBIBYTE, aim, begin, median, spread, table
+from tests.system.bench.figures import MEBIBYTE, aim, begin, median, say, spread, table
 from tests.system.bench.options import Options, in_turns
 from tests.system.bench.processes import Camera, Outcome
 from tests.system.bench.remotes import copy, programs, remote
