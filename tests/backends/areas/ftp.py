@@ -127,7 +127,7 @@ class PyftpdArea(_FtpArea):
         return self.config(user="reader", path="")
 
     def full(self) -> Destination | None:
-        return None  # it says 426, "transfer aborted", whatever the reason (test_ftp_servers.py)
+        return None  # it stops without a word then, which says nothing of a disk (test_ftp_servers.py)
 
 
 def _is_partial(path: Path) -> bool:

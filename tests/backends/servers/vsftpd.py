@@ -118,8 +118,11 @@ class ForkingProcess(Process):
 
     def resume(self) -> None:
         """Sessions do not survive: vsftpd takes a child that stops for one that ends, and waits for it for ever."""
-        self._signal_children(signal.SIGKILL)
+        self.end_sessions()
         super().resume()
+
+    def end_sessions(self) -> None:
+        self._signal_children(signal.SIGKILL)
 
     def _signal_children(self, number: signal.Signals) -> None:
         assert self._child is not None
