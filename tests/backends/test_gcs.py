@@ -18,7 +18,7 @@ from agent.backends.gcs.client import Body
 from agent.faults import Fault, Kind, Scope
 from tests.backends.areas.gcs import MIB, GcsArea
 from tests.backends.conformance import content_of, deliver, digests_of, send
-from tests.backends.servers.gcs import KEEPER, STRANGER, GcsServer
+from tests.backends.servers.gcs import KEEPER, STRANGER, WRITER, GcsServer
 
 HALF = 1 << 18  # what the service keeps of an unfinished upload is a multiple of it
 
@@ -335,6 +335,15 @@ def test_a_token_that_runs_out(area: GcsArea, backend: Backend) -> None:
     for number in range(3):
         deliver(backend, f"{number}.jpg", b"1")
     assert len([1 for _, path, *_ in area.disk.requests() if path == "/token"]) == 2
+
+
+@pytest.mark.server
+def test_the_credentials_of_this_machine(area: GcsArea, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(area.server.keys[WRITER]))
+    backend = open_backend(area.config(key_file=None), owner="test")
+    deliver(backend, "x.jpg", b"1")
+    backend.close()
+    assert area.published() == {"x.jpg": b"1"}
 
 
 @pytest.mark.server

@@ -313,6 +313,7 @@ def test_a_clock_that_was_never_set() -> None:
 
 def test_a_certificate_of_ones_own(lab: Lab) -> None:
     pem = certificate(lab.folder)
+    lab.patch.setenv("REQUESTS_CA_BUNDLE", ssl.get_default_verify_paths().cafile or "")  # counts for less
     assert refusal_of(open_gcs(lab.canned(403, certificate=pem), ca_bundle=pem)).code == "gcs.no_permission"
 
 
@@ -374,6 +375,35 @@ def test_uploads_go_nowhere_else(lab: Lab) -> None:
     """Our token goes to the endpoint alone, whatever a server says."""
     url = lab.canned(200, b"", headers={"Location": "http://127.0.0.1:9/upload?upload_id=x"})
     assert refusal_of(open_gcs(url), WAYS["the library's uploads"]).code == "gcs.bad_settings"
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "gcs.no_permission"), (429, "gcs.slow_down"), (500, "")])
+def test_a_session_that_is_not_let_go(lab: Lab, status: int, code: str) -> None:
+    """Only an answer that says it is gone ends it; else the engine comes back."""
+    url = lab.canned(status)
+    backend = open_gcs(url)
+    fault = refusal_of(backend, lambda backend: backend.drop("x", f"token1|{url}/upload?upload_id=x"))
+    assert fault.code == (code or "gcs.server_error")
+
+
+@pytest.mark.parametrize("status", [200, 204, 404, 410, 499])
+def test_a_session_that_is_let_go(lab: Lab, status: int) -> None:
+    url = lab.canned(status)
+    backend = open_gcs(url)
+    backend.drop("x", f"token1|{url}/upload?upload_id=x")
+    backend.close()
+
+
+def test_the_token_goes_to_nobody_else(lab: Lab) -> None:
+    """The library would send it to iamcredentials.googleapis.com, in a thread of its own."""
+    begun: list[object] = []
+    lab.patch.setattr(
+        "google.auth._regional_access_boundary_utils._RegionalAccessBoundaryRefreshThread.start", begun.append
+    )
+    backend = open_backend(lab.area.config(), owner="test")
+    deliver(backend, "x.jpg", b"1")
+    backend.close()
+    assert begun == []
 
 
 def test_tls_with_a_server_that_has_none(lab: Lab) -> None:
