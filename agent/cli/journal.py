@@ -17,7 +17,7 @@ _WORDS = {
     "deleted": ("deleted", "green"),
     "refused": ("refused", "red"),
     "kept": ("kept", "dim"),
-    "started": ("under way", "blue"),
+    "started": ("begun", "blue"),
     "unknown": ("unknown", "yellow"),
 }
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 
+import msgspec
 import structlog
 
 from agent.camera import FAULTS as CAMERA_FAULTS
@@ -35,7 +36,9 @@ MOST_A_ROUND = 1000
 _BATCH_NAMES = 500
 _MOST_LOOKED_AT = 200  # files of a card, to find out whether it is one that we know
 _LAST_SECONDS = 5.0
+_MOST_STALE_ROUNDS = 3  # in a row
 _LOCKED = "ptp.store_read_only"
+_STALE = "camera.another_file"
 
 
 class Deleting:
@@ -58,6 +61,7 @@ class Deleting:
         self._ordered_by = ""
         self._locked: set[int] = set()  # storages, told already
         self._due_at: datetime | None = None
+        self._stale_rounds = 0
 
     def begin(self) -> None:
         """The cards were read once: what is on them is known to the ledger."""
@@ -82,9 +86,8 @@ class Deleting:
             is_hurried = self._hurry.is_set()
             self._hurry.clear()
             is_due = self._due_at is not None and self._due_at <= datetime.now(UTC)
-            if by or (
-                self._around.delete.enabled and (is_hurried or is_due or self._around.ledger.changes != seen)
-            ):
+            is_new = is_hurried or is_due or self._around.ledger.changes != seen
+            if by or (self._around.delete.enabled and is_new and self._stale_rounds < _MOST_STALE_ROUNDS):
                 seen = self._around.ledger.changes
                 await self._round(by)
             with suppress(TimeoutError):
@@ -92,7 +95,7 @@ class Deleting:
                     await self._hurry.wait()
 
     def _pause_seconds(self) -> float:
-        if self._due_at is None:
+        if self._due_at is None or self._stale_rounds >= _MOST_STALE_ROUNDS:
             return ROUND_SECONDS
         return min(max(0.1, (self._due_at - datetime.now(UTC)).total_seconds()), ROUND_SECONDS)
 
@@ -106,7 +109,11 @@ class Deleting:
             if item.storage in self._locked:
                 continue
             async with self._cards, self._sparing:
-                await self._delete(file_id, item, by)
+                code = await self._delete(file_id, item, by)
+            if code == _STALE:  # so the listing that all of these are from is not true any more
+                self._note_stale(by)
+                return
+            self._stale_rounds = 0
         if len(chosen) >= MOST_A_ROUND:
             self._due_at = datetime.now(UTC)
 
@@ -131,7 +138,8 @@ class Deleting:
             for item in objects:
                 row = _the_row_of(item, rows)
                 if row is not None and self._judge(row, item, by).reason is None:
-                    chosen[row["id"]] = item
+                    # Its size is what was fetched, so it is final, whenever in this session it was written.
+                    chosen[row["id"]] = msgspec.structs.replace(item, is_just_written=False)
         return chosen
 
     def _judge(self, row: Row, item: Object, by: str) -> Verdict:
@@ -151,12 +159,37 @@ class Deleting:
             return Verdict("needed")
         return verdict
 
-    async def _delete(self, file_id: int, item: Object, by: str) -> None:
+    def _note_stale(self, by: str) -> None:
+        """List the cards again at once, a few times; a camera that lists otherwise than it describes is left alone."""
+        self._stale_rounds += 1
+        if self._stale_rounds < _MOST_STALE_ROUNDS:
+            self._due_at, self._ordered_by = datetime.now(UTC), by
+            return
+        log.error(
+            "nothing is deleted by itself any more",
+            camera=self._camera,
+            code=_STALE,
+            hint="The camera lists its files otherwise than it describes them: delete on the camera itself.",
+        )
+
+    async def _delete(self, file_id: int, item: Object, by: str) -> str | None:
+        """Delete one file; return the code of what was in the way."""
         deletion_id = await self._journal.begin(
             file_id, by or AGENT, lambda row: self._judge(row, item, by).proofs
         )
         if deletion_id is None:
-            return
+            return None
+        work = asyncio.create_task(self._carry_out(deletion_id, file_id, item, by), name="delete one")
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:  # we end: an answer that is about to come is worth a moment
+            try:
+                await asyncio.wait([work], timeout=_LAST_SECONDS)
+            finally:
+                work.cancel()
+            raise
+
+    async def _carry_out(self, deletion_id: int, file_id: int, item: Object, by: str) -> str | None:
         try:
             outcome = await self._body.delete(item)
         except Fault as caught:  # the link is lost, and with it the answer
@@ -168,7 +201,7 @@ class Deleting:
         if outcome.fault is None:
             await self._journal.end(deletion_id, "deleted")
             events.info("deleted from the card", by=by or AGENT)
-            return
+            return None
         failure = outcome.fault
         await self._journal.end(
             deletion_id, "refused" if outcome.was_asked else "kept", failure.code, failure.detail
@@ -176,6 +209,7 @@ class Deleting:
         events.warning("not deleted", code=failure.code, hint=failure.hint, detail=failure.detail)
         if failure.code == _LOCKED:
             self._tell_locked(item.storage)
+        return failure.code
 
     def _tell_locked(self, storage: int) -> None:
         self._locked.add(storage)

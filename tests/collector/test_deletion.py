@@ -146,6 +146,26 @@ async def test_what_changes_under_the_hand_is_kept_and_looked_for_again(bench: W
         assert len(body.asked_to_delete) == 1, "not before its time"
 
 
+async def test_a_camera_that_describes_otherwise_than_it_lists_is_left_alone_after_three(
+    bench: Workbench,
+) -> None:
+    body = Body(*shots(*(f"IMG_000{n}.JPG" for n in range(1, 7))))
+    body.on_delete = lambda item: Deletion(False, fault(FAULTS, "camera.another_file"))
+    async with bench.visiting(body) as visiting:
+        await visiting.idle()
+        await deliver(bench, *left(body))
+        bench.around.delete = ON
+        visiting.visit.deleting.hurry()
+        await until_ended(bench, "kept", "kept", "kept")
+        for _ in range(20):
+            bench.ledger.wake()
+            await asyncio.sleep(0.01)
+        assert len(body.asked_to_delete) == 3
+        body.on_delete = lambda item: None
+        visiting.visit.deleting.order("somebody")
+        await until_ended(bench, "kept", "kept", "kept", *["deleted"] * 6)
+
+
 @pytest.mark.parametrize(
     "code", ["ptp.object_write_protected", "ptp.access_denied", "ptp.partial_deletion", "camera.delete_later"]
 )

@@ -16,8 +16,11 @@ from typing import Any
 
 from agent.backends.folder.upload import FolderUpload
 from agent.backends.s3.upload import MultipartUpload, PutUpload
+from agent.camera.brands.generic import Generic
+from agent.camera.session import Session
 from agent.ledger.deliveries import Deliveries
 from agent.ledger.files import Files
+from agent.ledger.journal import Journal
 from agent.spool import Spool, Writer
 
 UPLOADS = (FolderUpload, MultipartUpload, PutUpload)
@@ -42,6 +45,19 @@ POINTS: dict[str, tuple[str, list[tuple[type, str]]]] = {
     "7 after the spool is freed": ("after", [(Files, "mark_evicted")]),
 }
 
+# Around every step of deleting from a card. The session's point counts transactions of every kind.
+DELETING: dict[str, tuple[str, list[tuple[type, str]]]] = {
+    "before a deletion is noted": ("before", [(Journal, "begin")]),
+    "between the note and the camera": ("after", [(Journal, "begin")]),
+    "between the look and the deletion": ("between", [(Session, "operate")]),
+    "right after the camera deleted": ("deleted", [(Session, "operate")]),
+    "between the camera and the ledger": ("after", [(Generic, "delete")]),
+    "before the end is noted": ("before", [(Journal, "end")]),
+    "after the end is noted": ("after", [(Journal, "end")]),
+    "before an interrupted one is looked at": ("after", [(Journal, "open")]),
+}
+DELETE_OPERATIONS = (0x100B, 0x9105)
+
 
 class FailPoint:
     def __init__(self, name: str, nth: int, marks: str):
@@ -60,7 +76,7 @@ class FailPoint:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def arm(self) -> None:
-        where, methods = POINTS[self._name]
+        where, methods = (POINTS | DELETING)[self._name]
         for owner, method in methods:
             original = getattr(owner, method)
             setattr(owner, method, self._wrap(original, where))
@@ -68,11 +84,12 @@ class FailPoint:
     def _wrap(self, original: Callable[..., Any], where: str) -> Callable[..., Any]:
         @functools.wraps(original)
         def around(*args: Any, **kwargs: Any) -> Any:
-            if where == "before":
+            is_deletion = len(args) > 1 and args[1] in DELETE_OPERATIONS
+            if where == "before" or (where == "between" and is_deletion):
                 self.come_by()
             result = original(*args, **kwargs)
             if hasattr(result, "__await__"):
-                return self._then(result, where)
+                return self._then(result, "after" if where == "deleted" and is_deletion else where)
             if where == "after":
                 self.come_by()
             return result
