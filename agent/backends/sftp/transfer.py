@@ -115,7 +115,6 @@ async def _answer(task: asyncio.Task[Any], stall_seconds: float) -> Any:
 
 
 def forget(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Give up waiting for `tasks`, and ask for the failure of each, lest asyncio complains of it."""
+    """Give up waiting for `tasks`. To cancel one that has failed also keeps asyncio from complaining of it."""
     for task in tasks:
         task.cancel()
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
