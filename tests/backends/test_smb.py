@@ -90,6 +90,18 @@ DIALECTS = ["SMB2_02", "SMB2_10", "SMB3_00", "SMB3_02", "SMB3_11"]
         *((dialect, "mandatory", {}) for dialect in DIALECTS),
         *((dialect, "auto", {"signing": "if_asked"}) for dialect in DIALECTS),
         *((dialect, "mandatory", {"encryption": "required"}) for dialect in DIALECTS[2:]),
+        ("SMB3_11", "mandatory\n  server smb3 signing algorithms = AES-128-CMAC", {}),
+        ("SMB3_11", "mandatory\n  server smb3 signing algorithms = HMAC-SHA256", {}),
+        (
+            "SMB3_11",
+            "mandatory\n  server smb3 encryption algorithms = AES-128-CCM",
+            {"encryption": "required"},
+        ),
+        (
+            "SMB3_11",
+            "mandatory\n  server smb3 encryption algorithms = AES-256-GCM",
+            {"encryption": "required"},
+        ),
     ],
 )
 def test_each_dialect(

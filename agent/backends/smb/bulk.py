@@ -61,13 +61,14 @@ def pieces(
 
 
 def _signature(wire: Any, key: bytes, message_id: int, front: bytes, data: memoryview) -> bytes:
-    if wire.dialect >= Dialects.SMB_3_1_1 and wire.signing_algorithm_id == SigningAlgorithms.AES_GMAC:
+    algorithm = _signing_algorithm(wire)
+    if algorithm == SigningAlgorithms.AES_GMAC:
         sealing = Cipher(algorithms.AES(key), modes.GCM(struct.pack("<QI", message_id, 0))).encryptor()
         sealing.authenticate_additional_data(front)
         sealing.authenticate_additional_data(data)
         sealing.finalize()
         return sealing.tag
-    if wire.dialect >= Dialects.SMB_3_0_0:
+    if algorithm == SigningAlgorithms.AES_CMAC:
         chained = cmac.CMAC(algorithms.AES(key))
         chained.update(front)
         chained.update(bytes(data))
@@ -75,6 +76,14 @@ def _signature(wire: Any, key: bytes, message_id: int, front: bytes, data: memor
     keyed = hmac.new(key, front, hashlib.sha256)
     keyed.update(data)
     return keyed.digest()[:16]
+
+
+def _signing_algorithm(wire: Any) -> int:
+    """Return what was negotiated, or what belongs to the dialect ([MS-SMB2] 3.1.4.1)."""
+    if wire.dialect >= Dialects.SMB_3_1_1 and wire.signing_algorithm_id is not None:
+        return int(wire.signing_algorithm_id)
+    is_smb3 = wire.dialect >= Dialects.SMB_3_0_0
+    return int(SigningAlgorithms.AES_CMAC if is_smb3 else SigningAlgorithms.HMAC_SHA256)
 
 
 def _encrypted(session: Any, front: bytes, data: memoryview) -> list[bytes | memoryview]:
