@@ -1,8 +1,8 @@
 """upload: from the spool to every kind of store, beside rclone copying the same files from the same disk.
 
 hotshoe sends one file at a time here, as rclone does. Its time is from the beginning of the first delivery to the last
-receipt, rclone's that of its process without what the same command takes when there is nothing to do; processor time
-and memory are so for both. hotshoe proves what it sends, by reading it back where the store computes no checksum;
+receipt, rclone's that of its process without what the same command takes when there is nothing to do. Processor time
+and memory are over those of an agent that delivers one tiny file, and of an rclone with nothing to do. hotshoe proves what it sends, by reading it back where the store computes no checksum;
 rclone compares sizes there.
 """
 
@@ -37,27 +37,38 @@ class Upload(NamedTuple):
     size: int
 
 
+class Spools(NamedTuple):
+    """Installations with files in the spool: what is measured, and one tiny file."""
+
+    full: Path
+    tiny: Path
+
+
 def run(options: Options) -> None:
     count, rounds = (4, 2) if options.quick else (10, 3)
     begin("upload", f"{count} files of 25 MiB from the spool, one after the other, {rounds} rounds in turns")
-    with _filled_spool(options.folder / "many", f"{count}:25M:CR3") as spool, _servers(options) as places:
+    with (
+        _filled_spool(options.folder / "many", f"{count}:25M:CR3") as spool,
+        _filled_spool(options.folder / "tiny", "1:1K:JPG") as tiny,
+        _servers(options) as places,
+    ):
         for kind in KINDS:
-            _one_kind(options.folder, kind, places[kind], spool, rounds)
+            _one_kind(options.folder, kind, places[kind], Spools(spool, tiny), rounds)
     sizes = ("1M", "64M", "700M" if options.quick else "4G")
-    begin("upload", f"memory over an idle agent with one file of {', '.join(sizes)}")
+    begin("upload", f"memory over an agent with a tiny file, with one of {', '.join(sizes)}")
     _memory(options, sizes)
 
 
-def _one_kind(folder: Path, kind: str, make: Callable[[], Area], spool: Path, rounds: int) -> None:
+def _one_kind(folder: Path, kind: str, make: Callable[[], Area], spools: Spools, rounds: int) -> None:
     proofs = ("readback", "size") if kind in READ_BACK else ("readback",)
     contenders: dict[str, Callable[[], Upload]] = {}
     for proof in proofs:
         name = {"readback": "hotshoe, read back", "size": "hotshoe, size checked"}[proof]
         if kind not in READ_BACK:
             name = "hotshoe, store's checksum"
-        contenders[name] = lambda proof=proof: _hotshoe(folder, kind, make(), spool, proof)  # type: ignore[misc]
+        contenders[name] = lambda proof=proof: _hotshoe(folder, kind, make, spools, proof)  # type: ignore[misc]
     for name, program in programs().items():
-        contenders[name] = lambda program=program: _rclone(folder, kind, make(), spool, program)  # type: ignore[misc]
+        contenders[name] = lambda program=program: _rclone(folder, kind, make(), spools.full, program)  # type: ignore[misc]
     found: dict[str, list[Upload]] = defaultdict(list)
     for _, name in in_turns(list(contenders), rounds):
         try:
@@ -66,6 +77,7 @@ def _one_kind(folder: Path, kind: str, make: Callable[[], Area], spool: Path, ro
             if not name.startswith("rclone"):
                 raise
             say(f"{kind}: {name} cannot: {str(refusal).splitlines()[-1]}")
+    found = {name: runs for name, runs in found.items() if runs}
     rows = [
         [
             name,
@@ -127,11 +139,16 @@ def _cheaply(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _hotshoe(folder: Path, kind: str, area: Area, spool: Path, proof: str) -> Upload:
+def _hotshoe(folder: Path, kind: str, make: Callable[[], Area], spools: Spools, proof: str) -> Upload:
+    idle, _ = _delivered(folder, make(), spools.tiny, proof)
+    outcome, seconds = _delivered(folder, make(), spools.full, proof)
+    return _over(idle, outcome, seconds, spools.full)
+
+
+def _delivered(folder: Path, area: Area, spool: Path, proof: str) -> tuple[Outcome, float]:
+    """Deliver what is in the spool; return what it cost, and the seconds from the first beginning to the last receipt."""
     config = area.config(minimum_proof=proof) if proof == "size" else area.config()
-    destinations = {"archive": as_toml(config, workers=1)}
-    idle = _idle(folder, destinations)
-    hotshoe = Hotshoe(folder / "run", None, destinations)
+    hotshoe = Hotshoe(folder / "run", None, {"archive": as_toml(config, workers=1)})
     shutil.copytree(spool / "state", hotshoe.folder / "state", copy_function=_cheaply)
     outcome = hotshoe.once()
     held = hotshoe.ask("SELECT state, proof, count(*) FROM delivery GROUP BY 1, 2")
@@ -140,7 +157,7 @@ def _hotshoe(folder: Path, kind: str, area: Area, spool: Path, proof: str) -> Up
     seconds = float(str(days)) * 86_400
     hotshoe.remove()
     shutil.rmtree(getattr(area, "root", folder / "none"), ignore_errors=True)
-    return _over(idle, outcome, seconds, spool)
+    return outcome, seconds
 
 
 def _over(idle: Outcome, outcome: Outcome, seconds: float, spool: Path) -> Upload:
@@ -150,14 +167,6 @@ def _over(idle: Outcome, outcome: Outcome, seconds: float, spool: Path) -> Uploa
 
 def _size(spool: Path) -> int:
     return sum(path.stat().st_size for path in (spool / "state" / "spool").iterdir())
-
-
-def _idle(folder: Path, destinations: dict[str, str]) -> Outcome:
-    """What an agent costs that finds nothing to deliver."""
-    hotshoe = Hotshoe(folder / "idle", None, destinations)
-    outcome = hotshoe.once()
-    hotshoe.remove()
-    return outcome
 
 
 def _rclone(folder: Path, kind: str, area: Area, spool: Path, program: str) -> Upload:
@@ -173,9 +182,13 @@ def _rclone(folder: Path, kind: str, area: Area, spool: Path, program: str) -> U
 def _memory(options: Options, sizes: tuple[str, ...]) -> None:
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for size in sizes:
-        with _filled_spool(options.folder / size, f"1:{size}:MP4") as spool, _servers(options) as places:
+        with (
+            _filled_spool(options.folder / size, f"1:{size}:MP4") as spool,
+            _filled_spool(options.folder / "tiny", "1:1K:JPG") as tiny,
+            _servers(options) as places,
+        ):
             for kind in KINDS:
-                upload = _hotshoe(options.folder, kind, places[kind](), spool, "readback")
+                upload = _hotshoe(options.folder, kind, places[kind], Spools(spool, tiny), "readback")
                 found[kind].append(upload.growth_bytes / MEBIBYTE)
     table(["destination", *sizes], [[kind, *(f"{each:.1f}" for each in row)] for kind, row in found.items()])
     for kind, (_, middle, large) in found.items():
