@@ -16,6 +16,7 @@ from tests.backends.areas.ftp import vsftpd_plain as vsftpd_plain
 from tests.backends.areas.gcs import gcs as gcs
 from tests.backends.areas.s3 import moto as moto
 from tests.backends.areas.sftp import openssh as openssh
+from tests.backends.areas.sftp import ssh_in_process as ssh_in_process
 from tests.backends.areas.smb import samba as samba
 from tests.backends.matrix import Matrix, Note, as_markdown, as_text
 from tests.backends.servers.rclone import Rclone

@@ -11,7 +11,7 @@ from tests.backends.areas.azure import AzuriteArea
 from tests.backends.areas.ftp import PyftpdArea, VsftpdArea
 from tests.backends.areas.gcs import GcsArea
 from tests.backends.areas.s3 import MotoArea
-from tests.backends.areas.sftp import OpenSSHArea
+from tests.backends.areas.sftp import InProcessArea, OpenSSHArea
 from tests.backends.areas.smb import ENCRYPTED, SambaArea
 from tests.backends.conformance import Conformance
 from tests.backends.places import Area, FolderArea, RcloneArea, SeaweedArea
@@ -23,6 +23,7 @@ from tests.backends.servers.pyftpd import Pyftpd
 from tests.backends.servers.rclone import Rclone
 from tests.backends.servers.samba import Samba
 from tests.backends.servers.seaweedfs import SeaweedFS
+from tests.backends.servers.ssh_in_process import InProcess
 from tests.backends.servers.vsftpd import Vsftpd
 
 
@@ -70,6 +71,15 @@ class TestOpenSSH(Conformance):
     @pytest.fixture
     def area(self, openssh: OpenSSH) -> Area:
         return OpenSSHArea(openssh)
+
+
+@pytest.mark.server
+class TestAsyncSSH(Conformance):
+    kind = "sftp"
+
+    @pytest.fixture
+    def area(self, ssh_in_process: tuple[InProcess, Path]) -> Area:
+        return InProcessArea(*ssh_in_process)
 
 
 @pytest.mark.server
