@@ -14,6 +14,8 @@ from typing import NewType
 
 import msgspec
 
+from agent.ptp.datasets import DeviceInfo, StorageInfo
+
 Handle = NewType("Handle", int)
 
 MAX_TIME_DIFFERENCE_SECONDS = 2
@@ -137,4 +139,29 @@ def is_continued(item: Object, fresh: Object) -> bool:
         is_same_name(item, fresh)
         and are_same_time(item.captured, fresh.captured)
         and (item.is_just_written or None in (item.size, fresh.size) or item.size == fresh.size)
+    )
+
+
+def identity_of(info: DeviceInfo, responder_guid: bytes) -> Identity:
+    """Return who the camera says it is. A serial of nothing but zeros is none."""
+    serial = info.serial_number.strip()
+    is_reported = bool(serial.strip("0"))
+    return Identity(
+        serial=serial if is_reported else responder_guid.hex(),
+        model=info.model,
+        firmware=info.device_version,
+        manufacturer=info.manufacturer,
+        is_serial_reported=is_reported,
+    )
+
+
+def storage_of(storage: int, info: StorageInfo) -> Storage:
+    return Storage(
+        storage,
+        info.description,
+        info.max_capacity_bytes,
+        info.free_space_bytes,
+        info.free_space_images,
+        info.access_capability == 0,
+        info.access_capability != 1,  # 1 read-only; 2 read-only, and yet objects may be deleted
     )

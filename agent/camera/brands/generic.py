@@ -25,13 +25,14 @@ from agent.camera.link import Urgency
 from agent.camera.objects import (
     Folder,
     Handle,
-    Identity,
     Look,
     Object,
     Status,
     Storage,
     Unreadable,
+    identity_of,
     is_continued,
+    storage_of,
 )
 from agent.camera.preview import embedded_jpeg
 from agent.camera.reading import Methods, Reading
@@ -39,7 +40,7 @@ from agent.camera.session import Session, Sink
 from agent.camera.transactions import Transactions
 from agent.faults import Fault, Scope, fault
 from agent.ptp.codes import EventCode, Operation, Property
-from agent.ptp.datasets import DeviceInfo, StorageInfo, ptp_date, ptp_string, storage_info, uint32_array
+from agent.ptp.datasets import DeviceInfo, ptp_date, ptp_string, storage_info, uint32_array
 from agent.ptp.packets import RemoteProtocolError
 
 PREVIEW_BYTES = (64 << 10, 256 << 10)
@@ -71,7 +72,7 @@ class Generic:
         self.timing = session.timing
         self.inventory = Inventory(self.transactions, self.info_operations)
         self.reading = Reading(self.transactions, self.methods)
-        self.identity = identity_of(session)
+        self.identity = identity_of(session.info, session.responder_guid)
         self._deleting = Deleting(
             self.transactions, self.inventory, self.info_operations, self.delete_operations
         )
@@ -298,7 +299,7 @@ class Generic:
             info = storage_info(reply.data)
         except RemoteProtocolError:
             return None
-        return _described(storage, info) if info.max_capacity_bytes else None
+        return storage_of(storage, info) if info.max_capacity_bytes else None
 
     def _scan_storage(self, storage: int, known: Known | None) -> AsyncIterator[Folder]:
         return self.inventory.survey(storage, known)
@@ -379,32 +380,6 @@ class Generic:
         if means_another:
             self.inventory.forget_storage(item.storage)  # handles were given out anew
         return await self.inventory.search(item)
-
-
-def identity_of(session: Session) -> Identity:
-    """Return who the camera says it is. A serial of nothing but zeros is none."""
-    info = session.info
-    serial = info.serial_number.strip()
-    is_reported = bool(serial.strip("0"))
-    return Identity(
-        serial=serial if is_reported else session.responder_guid.hex(),
-        model=info.model,
-        firmware=info.device_version,
-        manufacturer=info.manufacturer,
-        is_serial_reported=is_reported,
-    )
-
-
-def _described(storage: int, info: StorageInfo) -> Storage:
-    return Storage(
-        storage,
-        info.description,
-        info.max_capacity_bytes,
-        info.free_space_bytes,
-        info.free_space_images,
-        info.access_capability == 0,
-        info.access_capability != 1,  # 1 read-only; 2 read-only, and yet objects may be deleted
-    )
 
 
 def _trouble(storage: int, failure: Fault) -> Folder:
