@@ -413,9 +413,9 @@ def test_no_call_hangs_at_a_stopped_server(area: SambaArea, trees: Callable[...,
     tree = trees(answer_timeout_seconds=1)
     begun = time.monotonic()
     try:
-        assert code_of(lambda: STALLED_CALLS[call](tree, area.server.process.pause)) == STALLED_CODES.get(
-            call, "smb.stalled"
-        )
+        code = code_of(lambda: STALLED_CALLS[call](tree, area.server.process.pause))
+        assert code == STALLED_CODES.get(call, "smb.stalled")
+        assert receivers() == [], "the connection is fenced at once"
         tree.close()
         assert time.monotonic() - begun < 3
     finally:
