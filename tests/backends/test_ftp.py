@@ -10,14 +10,21 @@ from pydantic import ValidationError
 
 from agent.backends import FtpConfig, open_backend
 from agent.backends.base import Entry
-from agent.backends.ftp.listing import entry_of, name_of
+from agent.backends.ftp.listing import entry_of, ls_entries_of, name_of
 from agent.backends.ftp.tree import FtpTree
 from agent.backends.remote import NO_FILE
 from agent.faults import Fault
 from tests.backends.conformance import content_of, deliver, digests_of, send
 from tests.backends.servers.certificates import make_certificate
 from tests.backends.servers.process import free_port
-from tests.backends.servers.scripted_ftp import HANG_UP, IN_EARNEST, SILENCE, ScriptedFtp, scripted_ftp
+from tests.backends.servers.scripted_ftp import (
+    HANG_UP,
+    IN_EARNEST,
+    SILENCE,
+    Answer,
+    ScriptedFtp,
+    scripted_ftp,
+)
 from tests.backends.test_ftp_faults import HERE, config_for
 
 pytestmark = pytest.mark.link
@@ -281,13 +288,22 @@ def test_sizes_without_size() -> None:
         tree.close()
 
 
-@pytest.mark.parametrize("features", ["SIZE", "SIZE MLSD", "MLST"])
-@pytest.mark.parametrize("hidden", ["200 fine", "550 no such file -a"])
-def test_listings(features: str, hidden: str) -> None:
-    def with_option(argument: str) -> str:
-        return hidden if argument == "-a" and hidden.startswith("550") else IN_EARNEST
+def refuse_option(argument: str) -> str:
+    return "550 no such file" if argument else IN_EARNEST
 
-    with scripted_ftp({"NLST": with_option}, features=features) as server:
+
+LISTINGS: list[tuple[str, dict[str, Answer], str]] = [
+    ("SIZE MLSD", {}, "MLSD"),
+    ("MLST", {}, "MLSD"),
+    ("SIZE", {}, "LIST -a"),
+    ("SIZE", {"LIST": "502 what?"}, "NLST -a"),
+    ("SIZE", {"LIST": refuse_option, "NLST": refuse_option}, "NLST"),
+]
+
+
+@pytest.mark.parametrize(("features", "answers", "asked"), LISTINGS)
+def test_listings(features: str, answers: dict[str, Answer], asked: str) -> None:
+    with scripted_ftp(answers, features=features) as server:
         server.folders |= {"/home/b", "/home/b/c"}
         server.files = {HERE + ".hidden": b"1", HERE + "Größe ; =.jpg": b"12", "/home/b/d.jpg": b"123"}
         tree = open_tree(server)
@@ -300,22 +316,26 @@ def test_listings(features: str, hidden: str) -> None:
         assert list(tree.list(("b", "c"))) == []
         assert list(tree.list(("nowhere",))) == []
         tree.close()
+        assert asked in server.said
 
 
 @pytest.mark.parametrize("answer", ["550 no files found", "450 no files found"])
 def test_an_empty_folder_may_be_an_error(answer: str) -> None:
-    with scripted_ftp({"NLST": answer}) as server:
+    with scripted_ftp({"LIST": answer, "NLST": answer}) as server:
         tree = open_tree(server)
         assert list(tree.list(())) == []
         tree.close()
 
 
-def test_an_endless_listing_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("answers", [{}, {"LIST": "502 what?"}])
+def test_an_endless_listing_ends(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Answer]) -> None:
     monkeypatch.setattr("agent.backends.ftp.tree._MOST_NAMES", 50)
-    with scripted_ftp() as server:
-        server.files = {f"{HERE}{number}.jpg": b"1" for number in range(2000)}
-        tree = open_tree(server)
-        assert len(list(tree.list(()))) == 50
+    with scripted_ftp(answers) as server:
+        server.folders.add("/home/in")
+        server.files = {f"/home/in/{number:99}.jpg": b"1" for number in range(20_000)}
+        tree = open_tree(server, io_timeout_seconds=5)
+        assert 48 <= len(list(tree.list(("in",)))) <= 50
+        assert tree.is_usable
         tree.close()
 
 
@@ -338,6 +358,27 @@ def test_names_that_a_listing_may_hold() -> None:
     assert [name_of(line) for line in ("x", "/a/b/x", "./x", ".", "..", "", "a/")] == [
         "x", "x", "x", None, None, None, "a",
     ]  # fmt: skip
+
+
+def test_listings_that_look_like_those_of_ls() -> None:
+    lines = [
+        "total 12",
+        "drwxr-xr-x    2 ftp      ftp          4096 Nov 22 18:07 ..",
+        "drwxrwsr-t+   2 0        0            4096 Jan  1  2025  two  spaces ",
+        "-rw-r--r--    1 cam      users  5000000000 Nov  2 18:07 x -> y.jpg",
+    ]
+    assert ls_entries_of(lines) == [
+        Entry(name=" two  spaces ", is_folder=True),
+        Entry(name="x -> y.jpg", is_folder=False, size=5_000_000_000),
+    ]
+    for doubtful in (
+        "lrwxrwxrwx    1 0        0               1 Nov 22 18:07 link -> x.jpg",
+        "-rw-r--r--    1 cam      domain users  500 Nov 22 18:07 x.jpg",
+        "11-22-26  06:07PM       <DIR>          x",
+        "-rw-r--r--    1 0        0             500 22 Nov 18:07 x.jpg",
+        "x.jpg",
+    ):
+        assert ls_entries_of([*lines, doubtful]) is None, doubtful
 
 
 # Settings.

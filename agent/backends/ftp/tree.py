@@ -1,22 +1,23 @@
 """A folder on an FTP server as a tree.
 
 Paths go whole and from the top, so that no name can be taken for an option (-a) or a home (~). What the protocol
-cannot say is asked with its oldest commands: a folder is what one can change into; without MLSD a folder's names
-are listed and each is looked at; without SIZE a file is read to its end.
+cannot say is asked with its oldest commands: a folder is what one can change into; without MLSD a folder is listed as
+ls does, or by names of which each is asked for; without SIZE a file is read to its end.
 """
 
 from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from agent.backends.base import RESERVED, Entry
 from agent.backends.ftp.channels import opened
 from agent.backends.ftp.config import FtpConfig
 from agent.backends.ftp.connection import Connection
 from agent.backends.ftp.faults import FAULTS, Reply
-from agent.backends.ftp.listing import entry_of, facts_of, name_of
+from agent.backends.ftp.listing import entry_of, facts_of, ls_entries_of, name_of
 from agent.backends.ftp.login import home_of, logged_in
 from agent.backends.ftp.transfer import FtpWriter, received, received_lines
 from agent.backends.remote import NO_FILE, Path
@@ -126,7 +127,7 @@ class FtpTree:
         if connection.features & {"MLST", "MLSD"}:
             yield from filter(None, map(entry_of, received_lines(connection, "MLSD")))
         else:
-            yield from self._looked_at(connection, folders)
+            yield from self._looked_at(folders)
 
     def free_bytes(self) -> int | None:
         return None
@@ -228,23 +229,24 @@ class FtpTree:
                 return fault(FAULTS, "ftp.refused_name", connection.cleaned(reply))
         return connection.refused("MKD", reply)
 
-    def _looked_at(self, connection: Connection, folders: Path) -> Iterator[Entry]:
-        """List by names, and ask for each. Where the names end at our limit, so does the list."""
-        names = self._names(connection, "-a") or self._names(self._ready(), "")
-        for name in sorted(names):
+    def _looked_at(self, folders: Path) -> Iterator[Entry]:
+        """List where there is no MLSD: as ls does, or else by names, of which each is asked for."""
+        # -a shows hidden files as well, to servers with a Unix heart. Others may take it for a name.
+        if entries := ls_entries_of(self._lines(folders, "LIST", "-a")):
+            yield from entries
+            return
+        lines = self._lines(folders, "NLST", "-a") or self._lines(folders, "NLST", "")
+        for name in sorted(filter(None, map(name_of, lines))):
             size = self._size(self._ready(), (*folders, name))
             if size is not None:
                 yield Entry(name=name, is_folder=size == NO_FILE, size=None if size == NO_FILE else size)
 
-    def _names(self, connection: Connection, option: str) -> set[str]:
-        """`option` is one that servers with a Unix heart know: hidden files as well."""
-        names: set[str] = set()
+    def _lines(self, folders: Path, command: str, option: str) -> Sequence[str]:
+        connection = self._ready()
+        lines: list[str] = []
         try:
-            for line in received_lines(connection, "NLST", option):
-                if name := name_of(line):
-                    names.add(name)
-                if len(names) == _MOST_NAMES:
-                    break
+            connection.must("CWD", self._at(folders))
+            lines.extend(islice(received_lines(connection, command, option), _MOST_NAMES))
         except Fault as refusal:
             # 550 and 450 are what some servers say of an empty folder.
             if (
@@ -254,4 +256,4 @@ class FtpTree:
                 raise
         if not connection.is_usable:  # broken off by us
             self._connection = logged_in(self._config)
-        return names
+        return lines

@@ -21,7 +21,7 @@ IN_EARNEST = "in earnest"
 """What a callable returns to have it done after all."""
 
 Answer = str | None | Callable[[str], str | None]
-_WITH_DATA = ("STOR", "APPE", "RETR", "NLST", "MLSD")
+_WITH_DATA = ("STOR", "APPE", "RETR", "LIST", "NLST", "MLSD")
 
 
 class ScriptedFtp:
@@ -276,6 +276,14 @@ class _Session:
             if each.startswith(here)
         }
         names = {name for name in names if name and "/" not in name}
+        if verb == "LIST":
+            kinds = {name: "-" if here + name in server.files else "d" for name in names}
+            sizes = {name: len(server.files.get(here + name, b"")) for name in names}
+            lines = [
+                f"{kinds[name]}rw-r--r--    1 0        0        {sizes[name]:8} Nov 22 18:07 {name}"
+                for name in names
+            ]
+            return "".join(f"{line}\r\n" for line in ["total 0", *lines]).encode()
         if verb == "NLST":
             return "".join(f"{name}\r\n" for name in names).encode()
         lines = [
