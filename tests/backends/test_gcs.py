@@ -193,12 +193,16 @@ def test_the_only_answer_is_lost(area: GcsArea, backend: Backend) -> None:
 
 
 @pytest.mark.server
-def test_published_and_deleted_by_somebody(area: GcsArea, backend: Backend) -> None:
+@pytest.mark.parametrize("remembers", [True, False])
+def test_published_and_deleted_by_somebody(area: GcsArea, backend: Backend, remembers: bool) -> None:
+    """Whether the service forgets the session with its object is not documented."""
     content = content_of(2 * MIB)
     upload = backend.start("x.mp4", len(content), "token1")
     send(upload, content)
     upload.commit(digests_of(content))
     area.disk.delete(area.bucket, "pre/fix/x.mp4")
+    if remembers:
+        area.disk.make_trouble("remember the deleted")
     deliver(backend, "x.mp4", content, upload.token)
     assert area.published() == {"x.mp4": content}
 
@@ -252,6 +256,29 @@ def test_two_of_us_at_once(area: GcsArea, backend: Backend, size: int) -> None:
 
 
 # Proof.
+
+
+@pytest.mark.server
+def test_a_damaged_copy_is_refused_before_it_is_one(area: GcsArea) -> None:
+    """By an account that could not take it back: the checksum goes along with the end."""
+    backend = open_backend(area.config(key_file=area.server.keys[KEEPER]), owner="test")
+    content = content_of(2 * MIB)
+    for number, digests in enumerate([digests_of(content_of(2 * MIB, seed=1)), digests_of(content)]):
+        upload = backend.start(f"{number}.mp4", len(content), "token1")
+        if number:
+            area.disk.make_trouble("flip a bit")
+        send(upload, content)
+        with pytest.raises(Fault) as refusal:
+            upload.commit(digests)
+        assert code_of(refusal) == "gcs.damaged"
+    with pytest.raises(Fault) as refusal:
+        small = backend.start("small.jpg", 5, "token1")
+        send(small, b"wrong")
+        small.commit(digests_of(b"right"))
+    assert code_of(refusal) == "gcs.damaged"
+    backend.close()
+    assert area.published() == {}
+    assert area.partials() == []
 
 
 @pytest.mark.server

@@ -16,9 +16,7 @@ import re
 
 import msgspec
 
-from agent.backends.gcs.faults import FAULTS
 from agent.backends.gcs.store import Answer, Head, Store
-from agent.faults import fault
 
 _GONE = (404, 410, 499)
 _TRANSIENT = (401, 403, 408, 429)
@@ -52,7 +50,7 @@ class Session:
         span = f"{offset}-{size - 1}" if rest else "*"
         answer = self._put(span, size, rest, crc32c=crc32c)
         if answer.status == 400 and crc32c:
-            raise fault(FAULTS, "gcs.damaged", answer.refusal().detail)
+            raise answer.refusal_of_content()
         return self._standing(answer)
 
     def cancel(self) -> None:

@@ -46,6 +46,16 @@ class Answer(msgspec.Struct, frozen=True):
     def refusal(self) -> Fault:
         return of_answer(self.status, self.body, self.headers)
 
+    def refusal_of_content(self) -> Fault:
+        """Return the fault of a request that carried the file's checksum.
+
+        Google answers a wrong one with 400 `invalid`, as it does much else; but the name has been looked at here, and
+        the settings are such that they cannot be invalid.
+        """
+        refusal = self.refusal()
+        is_content = self.status == 400 and refusal.code == "gcs.bad_settings"
+        return fault(FAULTS, "gcs.damaged", refusal.detail) if is_content else refusal
+
     def head(self) -> Head:
         """Return the object whose resource this is."""
         try:

@@ -53,11 +53,8 @@ class SingleUpload:
                 raise fault(FAULTS, "gcs.damaged", f"{self.offset} bytes instead of {target.size}")
             crc32c = to_base64(digests.crc32c) if digests.crc32c else None
             answer = target.store.upload(target.name, target.owner, memoryview(self._content), crc32c)
-            if answer.status == 400 and crc32c:
-                # All else that a 400 can be about has been looked at: the name here, the rest in the settings.
-                raise fault(FAULTS, "gcs.damaged", answer.refusal().detail)
             if answer.status not in (200, 201):
-                raise answer.refusal()
+                raise answer.refusal_of_content() if crc32c else answer.refusal()
             self._receipt = target.prover.prove(target.name, target.size, digests, answer.head())
             self._content = b""
         return self._receipt

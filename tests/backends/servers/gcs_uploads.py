@@ -71,6 +71,8 @@ class Uploads(Exchange):
         if state["state"] == "done":
             self._drain()
             resource = self.service.disk.object(state["bucket"], state["name"])
+            if resource is None and self.service.disk.trouble("remember the deleted") is not None:
+                resource = state["resource"]
             if resource is None or resource["generation"] != state["generation"]:
                 raise Refused(404, "notFound")
             return self._answer(200, self._shown(resource))
@@ -133,7 +135,7 @@ class Uploads(Exchange):
         if self.service.disk.trouble("another writer") is not None:
             self.service.disk.plant(bucket, name, b"somebody was faster")
         resource = self.service.publish(bucket, name, state["query"], path, said, digests)
-        done = {**state, "state": "done", "generation": resource["generation"]}
+        done = {**state, "state": "done", "generation": resource["generation"], "resource": resource}
         self.service.disk.save_session(session, done)
         if self.service.disk.trouble("lose the answer") is not None:
             raise Cut
