@@ -28,6 +28,7 @@ from agent.keys import Facts
 from agent.ledger import Known, NewDelivery
 from agent.pictures import Picture
 from agent.routing import (
+    ALONE,
     Need,
     Shot,
     ask_for_marks,
@@ -44,6 +45,8 @@ SHOT_SECONDS = 5.0
 """How long the files of one shot may take to be announced: a RAW of 50 MB is written in about one."""
 UNSETTLED_SECONDS = 30.0
 """How long a partner whose size is not final may hold up the others."""
+
+_NOT_LISTED_SECONDS = 1.0
 
 _Place = tuple[int, str, int]  # storage, folder, number of the shot
 
@@ -96,7 +99,7 @@ class Learning:
             size=seen.size or 0,
             captured=seen.captured,
             kind=kind_of(seen.name, seen.format),
-            group=seen.group,
+            group=0 if seen.group == seen.handle else seen.group,  # the handle itself: this camera tells none
             site=self._around.site,
             utc=utc,
             local=local,
@@ -148,7 +151,7 @@ class Learning:
 
     def meet(self, file_id: int, seen: Object, facts: Facts, *, is_written_now: bool) -> list[Member]:
         """Take note of a file that is on the card; return the others of its shot if it is new among them."""
-        if seen.group == seen.handle or not self._asks_for_shots:  # this camera tells no shots
+        if not facts.group or not self._asks_for_shots:
             return []
         members = self._shots.setdefault((seen.storage, seen.folder, seen.group), {})
         before = members.get(file_id)
@@ -216,9 +219,13 @@ class Learning:
 
     def _shot(self, file_id: int, facts: Facts) -> tuple[Shot, list[Member], float]:
         """What else belongs to the shot of a file, and how many seconds more of it may still come."""
+        if not facts.group or not self._asks_for_shots:
+            return ALONE, [], 0.0
         own = self._shots.get((facts.storage, facts.folder, facts.group), {}).get(file_id)
         others = self._rest_of_shot(file_id, facts)
-        wait = own.written_at + SHOT_SECONDS - time.monotonic() if own else 0.0
+        wait = _NOT_LISTED_SECONDS  # until the cards are read: the routes have begun to ask just now
+        if own:
+            wait = own.written_at + SHOT_SECONDS - time.monotonic()
         known = tuple(self._with_answers(each.file_id, each.facts) for each in others)
         return Shot(known, is_complete=wait <= 0), others, wait
 

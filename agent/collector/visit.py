@@ -244,6 +244,7 @@ class Visit:
             only = folder.objects[0].name if seen_by == "event" else None
             known = await self._ledger.files.known(self._serial, folder.storage, folder.name, only)
             found = news(folder.objects, known, is_complete=folder.is_complete, is_shot=is_shot)
+            is_change = is_change or (seen_by == "event" and bool(known))
             new, wanted_now = await self._discover(found.new, seen_by, is_card_new)
             if found.returned:
                 await self._ledger.files.bring_back(found.returned)

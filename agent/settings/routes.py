@@ -27,8 +27,9 @@ it is connected is looked up again and may bring a file further destinations; it
 
 The files of a shot are told by the camera's own number for it. They are announced one after the other, so a route
 that asks for partners waits up to five seconds for those of a shot that was just taken; a partner that comes even later, such as a
-voice memo, is compared with what is there, and may bring its shot further destinations. Without such a number (bodies that
-are not EOS) every file is a shot of its own.
+voice memo, is compared with what is there, and may bring its shot further destinations. The files of a shot lie in one folder of one
+card: what goes to the other card is a shot of its own there, and so is every file of a camera that tells no such number
+(bodies that are not EOS, and EOS bodies that list their files one by one).
 """
 
 from __future__ import annotations

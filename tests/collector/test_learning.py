@@ -370,6 +370,36 @@ async def test_a_partner_that_was_deleted_is_none(bench: Workbench) -> None:
         await bench.until(lambda: has(bench, "A.JPG>cloud"))
 
 
+async def test_routes_that_begin_to_ask_while_files_wait(bench: Workbench) -> None:
+    """Nobody has kept an account of shots by then: the cards are read before anything is decided."""
+    routes(bench, {"destinations": "archive"})
+    body = Body(shot("A.JPG"), shot("A.CR3"), made("Z.JPG", 950))
+
+    def change(item: Object, offset: int) -> None:
+        if (item.name, offset) == ("Z.JPG", 0):
+            routes(bench, ALONE, TOGETHER)
+
+    body.on_read = change
+    body.files[2].object = msgspec.structs.replace(body.files[2].object, captured="2024-05-02T10:00:00")
+    async with bench.visiting(body) as visit:
+        await bench.until(lambda: is_known(bench, "Z.JPG"))
+        await bench.until_states(Z_JPG="fetched")
+        visit.visit.hurry()
+        await bench.until(lambda: has(bench, "A.JPG>archive"))
+        assert "A.JPG>cloud" not in await settled(visit)
+
+
+async def test_a_body_that_only_tells_that_something_is_new_about_a_file(bench: Workbench) -> None:
+    """A camera without Canon's events: what is described anew comes as if it were new."""
+    routes(bench, {"destinations": "archive"}, PROTECTED)
+    body = Telling(made("A.JPG"))
+    async with bench.visiting(body) as visit:
+        await visit.idle()
+        body.protected = {"A.JPG"}
+        body.looks.put_nowait(Look(added=(body.files[0].object,)))
+        await bench.until(lambda: has(bench, "A.JPG>cloud"))
+
+
 async def test_without_the_cameras_number_each_file_is_alone(bench: Workbench) -> None:
     routes(bench, ALONE)
     async with bench.visiting(Body(made("A.JPG"), made("A.CR3"))) as visit:
@@ -395,7 +425,9 @@ async def test_a_partner_that_never_settles_holds_up_nobody_for_ever(
 async def test_statements_of_files_that_were_asked(bench: Workbench) -> None:
     routes(bench, ALONE, TOGETHER, {**WHOLE, "template": "{lens}/{name}"})
     count = 40
-    body = Telling(*(shot(f"{n}.{kind}", group=16 * n) for n in range(count // 2) for kind in ("JPG", "CR3")))
+    body = Telling(
+        *(shot(f"{n}.{kind}", group=16 * n + 16) for n in range(count // 2) for kind in ("JPG", "CR3"))
+    )
     body.protected = {f"{n}.JPG" for n in range(count)}
     before = bench.ledger.statements
     async with bench.visiting(body) as visit:
