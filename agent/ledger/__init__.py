@@ -86,6 +86,11 @@ class Ledger:
         return self._store.changes
 
     @property
+    def offers(self) -> int:
+        """How many commits there were by which a delivery may have become ready to go."""
+        return self._store.offers
+
+    @property
     def statements(self) -> int:
         """How many SQL statements were given, for tests of the bound per file."""
         return self._store.statements

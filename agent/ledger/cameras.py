@@ -115,7 +115,7 @@ class Cameras:
             if was == (state, code, reason, next_try_at, by, serial):
                 return False
         since = old.since_at if old and (old.state, old.fault_code) == (state, code) else utc_now()
-        async with self._store.transaction(durable=by not in (None, "agent")):
+        async with self._store.transaction(durable=by not in (None, "agent"), offers=False):
             await self._store.do(
                 "INSERT INTO subject (kind, name, state, fault_code, reason, next_try_at, paused_by, since_at, serial)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, name) DO UPDATE SET state = excluded.state,"
@@ -138,7 +138,7 @@ class Cameras:
     @shielded
     async def note_check(self, destination: str, fingerprint: str, exclusive: str) -> None:
         """Keep what a check found out about a destination with these settings."""
-        async with self._store.transaction():
+        async with self._store.transaction(offers=False):
             await self._store.do(
                 "UPDATE subject SET fingerprint = ?, exclusive = ? WHERE kind = 'destination' AND name = ?",
                 *(fingerprint, exclusive, destination),

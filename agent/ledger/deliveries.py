@@ -40,8 +40,8 @@ def _marks(values: Sequence[object]) -> str:
 def _claimable(fetching: Sequence[int]) -> str:
     """The next delivery `d` of a destination. Parameters: destination, *fetching, now."""
     return (
-        "FROM delivery d JOIN file f ON f.id = d.file_id WHERE d.state = 'queued' AND d.destination = ? AND"
-        f" (f.state = 'fetched' OR (f.state = 'fetching' AND f.id IN ({_marks(fetching)})))"
+        "FROM delivery d JOIN file f ON f.id = d.file_id WHERE d.state = 'queued' AND d.waiting_for IS NOT 'schedule'"
+        f" AND d.destination = ? AND (f.state = 'fetched' OR (f.state = 'fetching' AND f.id IN ({_marks(fetching)})))"
         " AND (d.next_try_at IS NULL OR d.next_try_at <= ?) AND (d.shared_with IS NULL OR (f.state = 'fetched' AND EXISTS"
         " (SELECT 1 FROM delivery t JOIN file tf ON tf.id = t.file_id WHERE t.id = d.shared_with AND (t.state IN"
         " ('done', 'failed', 'skipped') OR (t.state = 'queued' AND tf.state <> 'fetched' AND tf.fault_code IS NOT NULL)))))"
@@ -81,7 +81,7 @@ class Deliveries:
         other card's copy waits for that one, unless the camera cannot give it.
         """
         now = utc_now()
-        async with self._store.transaction(wakes=False):  # a vain look must not wake the looker
+        async with self._store.transaction(wakes=False, offers=False):  # a vain look must not wake the looker
             rows = await self._store.all(
                 "UPDATE delivery SET state = 'uploading', has_partial = 1, started_at = coalesce(started_at, ?), tries = tries + 1,"
                 f" waiting_for = NULL, next_try_at = NULL WHERE id = (SELECT d.id {_claimable(fetching)})"
@@ -116,8 +116,8 @@ class Deliveries:
 
     @shielded
     async def hold(self, destination: str, kinds: Sequence[str], next_try_at: str) -> None:
-        """What is queued of these kinds waits for the destination's hours."""
-        async with self._store.transaction():
+        """What is queued of these kinds waits for the destination's hours, until it is released."""
+        async with self._store.transaction(offers=False):
             await self._store.do(
                 "UPDATE delivery SET waiting_for = 'schedule', next_try_at = ?, fault_code = NULL, fault_detail = ''"
                 " WHERE destination = ? AND state = 'queued' AND (waiting_for, next_try_at) IS NOT ('schedule', ?)"
@@ -165,7 +165,7 @@ class Deliveries:
     async def save_token(self, delivery_id: int, token: str, generation: int) -> None:
         """Must be durable before the first byte is written under this token, or a crash would leave a partial
         that nobody finds."""
-        async with self._store.transaction():
+        async with self._store.transaction(offers=False):
             await self._store.do(
                 "UPDATE delivery SET token = ?, generation = ? WHERE id = ?", token, generation, delivery_id
             )
@@ -199,11 +199,11 @@ class Deliveries:
     @shielded
     async def finish_delivery(self, delivery_id: int, outcome: Outcome) -> bool:
         """Step 6: proven at the destination; durable when this returns. False: it was skipped meanwhile."""
-        async with self._store.transaction(durable=True):
+        async with self._store.transaction(durable=True, offers=False):
             rows = await self._store.all(
                 "UPDATE delivery SET state = 'done', has_partial = ?, done_at = ?, proof = ?, exclusive = ?, checksum = ?, location = ?, version = ?,"
                 " waiting_for = NULL, next_try_at = NULL, fault_code = NULL, fault_detail = '' WHERE id = ? AND state IN"
-                " ('queued', 'uploading') RETURNING id",
+                " ('queued', 'uploading') RETURNING EXISTS (SELECT 1 FROM delivery d WHERE d.shared_with = delivery.id)",
                 *(
                     outcome.has_leftovers,
                     utc_now(),
@@ -215,6 +215,8 @@ class Deliveries:
                 ),
                 delivery_id,
             )
+        if rows and rows[0][0]:  # the other card's copy waits for it
+            self._store.offer()
         return bool(rows)
 
     @shielded
@@ -257,8 +259,8 @@ class Deliveries:
         detail: str = "",
         next_try_at: str | None = None,
     ) -> None:
-        """Back to 'queued', with what it waits for."""
-        async with self._store.transaction():
+        """Back to 'queued', with what it waits for. The caller looks again at `next_try_at`."""
+        async with self._store.transaction(offers=next_try_at is None):
             await self._store.do(
                 "UPDATE delivery SET state = 'queued', waiting_for = ?, fault_code = ?, fault_detail = ?, next_try_at = ?"
                 " WHERE id = ? AND state = 'uploading'",

@@ -84,7 +84,7 @@ class Files:
         """Insert what was seen for the first time, in one transaction; return the ids in the same order."""
         now = utc_now()
         ids: list[int] = []
-        async with self._store.transaction():
+        async with self._store.transaction(offers=False):
             for file in files:
                 state = "skipped" if file.skipped_by else "discovered"
                 row = await self._store.one(
@@ -228,12 +228,15 @@ class Files:
     async def finish_fetch(self, file_id: int, sha256: str, crc32c: str | None) -> bool:
         """Step 3: the whole file is in the spool, durable, with these digests. Once this is true, it stays true; false:
         nobody wants the file any more."""
-        async with self._store.transaction(durable=True):
+        async with self._store.transaction(durable=True, offers=False):
             rows = await self._store.all(
                 "UPDATE file SET state = 'fetched', sha256 = ?, crc32c = ?, fetched_at = ?, waiting_for = NULL,"
-                " fault_code = NULL, fault_detail = '' WHERE id = ? AND state = 'fetching' RETURNING id",
+                " fault_code = NULL, fault_detail = '' WHERE id = ? AND state = 'fetching' RETURNING EXISTS (SELECT 1 FROM"
+                " delivery d WHERE d.file_id = file.id AND d.state = 'queued')",
                 *(sha256, crc32c, utc_now(), file_id),
             ) or await self._store.all("SELECT 1 FROM file WHERE id = ? AND state = 'fetched'", file_id)
+        if rows and rows[0][0]:
+            self._store.offer()
         return bool(rows)
 
     @shielded

@@ -117,6 +117,7 @@ class Store:
         self._changed = asyncio.Event()
         self._is_full: bool | None = None
         self.changes = 0
+        self.offers = 0  # as `changes`, without those that cannot make a delivery ready to go
         self.statements = 0
 
     @classmethod
@@ -234,8 +235,11 @@ class Store:
         self._changed.set()
 
     @asynccontextmanager
-    async def transaction(self, *, durable: bool = False, wakes: bool = True) -> AsyncIterator[None]:
-        """All or nothing; wakes whoever waits for a change. `durable`: survives a power cut when it returns."""
+    async def transaction(
+        self, *, durable: bool = False, wakes: bool = True, offers: bool = True
+    ) -> AsyncIterator[None]:
+        """All or nothing; wakes whoever waits for a change. `durable`: survives a power cut when it returns. `offers`: a
+        delivery may be ready to go by it that was not before."""
         async with self._writing:
             if self._lock_fd is None:
                 raise RuntimeError("this ledger was opened to read, or is closed")
@@ -252,8 +256,13 @@ class Store:
                 if self._db.in_transaction:  # a full disk may have ended it already
                     await self._db.execute("ROLLBACK")
                 raise
+        self.offers += offers
         if wakes:
             self.wake()
+
+    def offer(self) -> None:
+        self.offers += 1
+        self.wake()
 
     async def do(self, sql: str, *parameters: Any) -> None:
         self.statements += 1

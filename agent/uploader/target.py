@@ -40,7 +40,9 @@ class Target:
         self.retry_at = 0.0  # monotonic
         self.started_at = 0.0  # monotonic: when it last got a worker
         self.tasks: set[asyncio.Task[None]] = set()
-        self.is_dry = False  # there was nothing for it when we looked last
+        self.dry_at: object = (
+            None  # what we looked at last, if there was nothing for it; see `Uploader._sight`
+        )
         self.held: set[Media] = set()  # kinds of which something waits for its hours
         self.overtaken: set[int] = set()  # deliveries that give their place to what goes first
         self.seen_changes = -1  # of the ledger, when we looked last for what goes first
@@ -51,6 +53,10 @@ class Target:
         self.left: dict[
             int, float
         ] = {}  # deliveries whose leftovers it does not let go of: monotonic, when to ask again
+
+    @property
+    def is_dry(self) -> bool:
+        return self.dry_at is not None
 
     @property
     def room(self) -> int:

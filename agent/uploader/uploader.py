@@ -50,6 +50,9 @@ class Uploader:
         self.pace = Pace()  # of all destinations together
         self.targets: dict[str, Target] = {}
         self._jobs: dict[asyncio.Task[None], Job] = {}
+        self._looks = (
+            0  # of the clock: how often something that waited for it, or nothing at all, made us look
+        )
         self._alarms: list[float] = []  # monotonic: when something that waits for the clock may go on
         self.on_back: Callable[[], None] = lambda: None  # a destination works again
 
@@ -129,7 +132,9 @@ class Uploader:
         try:
             while True:
                 seen, now = self._ledger.changes, time.monotonic()
-                self._alarms = [alarm for alarm in self._alarms if alarm > now]
+                if self._alarms and min(self._alarms) <= now:
+                    self._alarms = [alarm for alarm in self._alarms if alarm > now]
+                    self._looks += 1
                 await self._open_up()
                 if not await self._start_what_fits():
                     self._sweep_soon()
@@ -149,8 +154,11 @@ class Uploader:
                 target.is_awaited = target.sweeping is not None
                 await self._make_way(target)
                 continue
-            job = await self._ledger.deliveries.claim(target.name, self._spool.growing)
-            target.is_dry = job is None
+            sight, growing = (self._ledger.offers, self._looks), self._spool.growing
+            if target.dry_at == sight and target.dry_growing.issuperset(growing):
+                continue  # a second look would be in vain
+            job = await self._ledger.deliveries.claim(target.name, growing)
+            target.dry_at, target.dry_growing = sight if job is None else None, frozenset(growing)
             if job is None:
                 continue
             if target.paused or self.targets.get(target.name) is not target:  # since we asked
@@ -287,9 +295,11 @@ class Uploader:
         """Wait for a change of the ledger, a free slot, or the first thing that waits for the clock."""
         now = time.monotonic()
         wait = min(self._alarms, default=now + _LONGEST_WAIT_SECONDS) - now
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(max(0.0, min(wait, _LONGEST_WAIT_SECONDS))):
                 await self._ledger.wait_for_change(seen)
+        except TimeoutError:
+            self._looks += 1
 
     async def _stop(self, tasks: Iterable[asyncio.Task[None]], waiting_for: str) -> None:
         """Cancel, wait until nothing runs for them any more, and queue again what was not settled."""

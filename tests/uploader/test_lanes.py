@@ -418,3 +418,46 @@ async def test_a_destination_that_left_the_settings_while_nobody_ran_is_off(
     states = {each.name: (each.state, each.reason) for each in await bench.ledger.cameras.subjects()}
     assert states["old"] == states["older"] == ("off", "not in the settings")
     assert states["archive"][0] == states["main"][0] == "ready" and states["held"][0] == "paused"
+
+
+# -- looks
+
+
+async def test_a_look_that_would_be_in_vain_is_not_taken(
+    bench: Workbench, memory: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.checked(memory)
+    given: list[bool] = []
+    claim = bench.ledger.deliveries.claim
+
+    async def counted(*what: object) -> object:
+        job = await claim(*what)  # type: ignore[arg-type]
+        given.append(job is not None)
+        return job
+
+    monkeypatch.setattr(bench.ledger.deliveries, "claim", counted)
+    bench.run()
+    for number in range(40):
+        await bench.until_done(await bench.fetched(f"{number}.JPG", 50))
+    vain = given.count(False) / given.count(True)
+    print(f"{vain:.2f} looks in vain for a delivery")
+    assert given.count(True) == 40 and vain <= 2
+
+
+async def test_a_large_backlog_that_waits_for_its_hours_costs_nothing_to_look_at(
+    bench: Workbench, memory: Destination
+) -> None:
+    """By the plan of the query: what waits is not in the index that a look begins with."""
+    store = bench.ledger._store
+    rows = await store.all("SELECT sql FROM sqlite_master WHERE name = 'delivery_next'")
+    assert "waiting_for IS NOT 'schedule'" in rows[0]["sql"]
+    await closed_for_movies(bench, memory)
+    movies = [await bench.fetched(f"{n}.MP4", 10, kind=Media.VIDEO) for n in range(50)]
+    bench.run()
+    for movie in movies:
+        await bench.until_delivery(movie, "queued", waiting_for="schedule")
+    photo = await bench.fetched("A.JPG", 10)
+    await bench.until_done(photo)
+    await bench.ledger.orders.retry([movie.id for movie in movies])
+    await bench.until_done(await bench.fetched("B.JPG", 10))
+    assert not any(key.endswith("MP4") for _, key in memory.calls), "an order to try again opens no window"
