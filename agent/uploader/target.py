@@ -40,9 +40,8 @@ class Target:
         self.retry_at = 0.0  # monotonic
         self.started_at = 0.0  # monotonic: when it last got a worker
         self.tasks: set[asyncio.Task[None]] = set()
-        self.dry_at: object = (
-            None  # what we looked at last, if there was nothing for it; see `Uploader._sight`
-        )
+        self.dry_at: tuple[int, int] | None = None  # when we looked last, if there was nothing for it
+        self.dry_growing: frozenset[int] = frozenset()  # and what grew then
         self.held: set[Media] = set()  # kinds of which something waits for its hours
         self.overtaken: set[int] = set()  # deliveries that give their place to what goes first
         self.seen_changes = -1  # of the ledger, when we looked last for what goes first
