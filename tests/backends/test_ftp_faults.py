@@ -165,6 +165,7 @@ def test_uploading(answers: dict[str, Answer], code: str) -> None:
 
 OTHERS: list[tuple[dict[str, Answer], Callable[[FtpTree], object], str]] = [
     ({"RETR": "550 you may not"}, lambda tree: list(tree.read(PLAIN)), "ftp.not_readable"),
+    ({}, lambda tree: list(tree.read(("gone",))), "ftp.upload_gone"),
     ({"RETR": "450 in use"}, lambda tree: list(tree.read(PLAIN)), "ftp.busy"),
     ({"DATA": "451 trouble"}, lambda tree: list(tree.read(PLAIN)), "ftp.server_error"),
     ({"DATA": "426 broken off"}, lambda tree: list(tree.read(PLAIN)), "ftp.cut"),

@@ -88,6 +88,8 @@ class FtpTree:
         try:
             data = opened(connection, "RETR", self._at(path))
         except Fault as refusal:
+            if refusal.code == "ftp.not_readable" and self._size(connection, path) is None:
+                raise fault(FAULTS, "ftp.upload_gone", refusal.detail) from refusal
             raise self._held_by_another(refusal) from None
         yield from received(connection, data, "RETR")
 

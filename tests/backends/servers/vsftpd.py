@@ -97,6 +97,9 @@ class Vsftpd:
             "force_local_logins_ssl": "YES",
             "force_local_data_ssl": "YES",
             "require_ssl_reuse": "YES",
+            # What few clients get right, so that one of ours is asked for it.
+            "strict_ssl_read_eof": "YES" if self.security == "implicit" else "NO",
+            "strict_ssl_write_shutdown": "YES" if self.security == "implicit" else "NO",
             "ssl_ciphers": "HIGH",
             "rsa_cert_file": self.certificate.certificate,
             "rsa_private_key_file": self.certificate.key,
