@@ -79,7 +79,7 @@ def _as_json(row: Row, verdict: Verdict) -> dict[str, Any]:
         "filename": row["name"],
         "size_bytes": row["size_bytes"],
         "captured": row["captured"],
-        "is_deleted": verdict.reason is None,
+        "would_delete": verdict.reason is None,
         "reason": verdict.reason,
         "detail": verdict.detail,
         "due_at": None if verdict.due_at is None else as_text(verdict.due_at),

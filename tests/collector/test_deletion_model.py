@@ -151,8 +151,8 @@ async def played(story: list[tuple[str, str, str]], allowed: DeleteSettings, fol
                 scans = body.scans
                 visiting.visit.deleting.hurry()
                 async with asyncio.timeout(10):
-                    while body.scans == scans:
-                        await asyncio.sleep(0.001)  # noqa: ASYNC110 - a round has no event of its own
+                    while body.scans == scans:  # noqa: ASYNC110 - a round has no event of its own
+                        await asyncio.sleep(0.001)
             async with asyncio.timeout(10), visiting.visit._cards:
                 pass
         entries = await bench.ledger.journal.entries()
