@@ -55,7 +55,7 @@ class Agent:
         )
         self.uploader = Uploader(ledger, spool, self.progress, workers=settings.upload.workers)
         self.uploader.on_back = self.look_again
-        self.uploader.pace.schedule = Schedule.of(settings.upload.limit)
+        self.uploader.hours.every.schedule = Schedule.of(settings.upload.limit)
         self.uploader.set_zone(settings.zone)
         self.collectors: dict[str, Collector] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}

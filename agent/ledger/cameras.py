@@ -33,6 +33,10 @@ class Subject(msgspec.Struct, frozen=True):
     fingerprint: str | None
     exclusive: str | None
 
+    @property
+    def is_paused_by_hand(self) -> bool:
+        return self.state == "paused" and self.paused_by != "agent"
+
 
 class Cameras:
     def __init__(self, store: Store):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.faults import Advice, Kind, Scope
+from agent.faults import Advice, Fault, Kind, Scope
 
 FAULTS = {
     "delivery.unproven": Advice(
@@ -26,3 +26,9 @@ FAULTS = {
         Scope.ITEM,
     ),
 }
+_LONGEST_ASKED_SECONDS = 900.0
+
+
+def asked_seconds(caught: Fault) -> float:
+    """The wait that the destination asked for, if it is a sane one."""
+    return min(caught.retry_after_seconds or 0.0, _LONGEST_ASKED_SECONDS)

@@ -51,7 +51,7 @@ class Target:
         self.swept_changes = -1  # of the ledger, when it was swept last
         self.left: dict[
             int, float
-        ] = {}  # deliveries whose leftovers it does not let go of: monotonic, when to ask again
+        ] = {}  # deliveries with leftovers that are held: monotonic, when to ask again
 
     @property
     def is_dry(self) -> bool:

@@ -18,13 +18,15 @@ import structlog
 from agent.backends.base import Exclusive, Proof
 from agent.faults import Fault, Kind, Scope, backoff_seconds, fault
 from agent.keys import Media
-from agent.ledger import Job, Ledger, Outcome, Subject, as_text
+from agent.ledger import Job, Ledger, Outcome, as_text
 from agent.progress import Progress
 from agent.schedule import Schedule
 from agent.spool import Gone, Restarted, Spool, Suspended
 from agent.uploader.attempt import Attempt, Overtaken
-from agent.uploader.faults import FAULTS
-from agent.uploader.pace import Closed, Pace
+from agent.uploader.faults import FAULTS, asked_seconds
+from agent.uploader.hours import Hours
+from agent.uploader.pace import Closed
+from agent.uploader.sweeping import Sweeper
 from agent.uploader.target import Target
 
 log = structlog.get_logger("uploader")
@@ -33,9 +35,6 @@ _STRENGTH = (Proof.CHECKSUM, Proof.READBACK, Proof.SIZE)
 _RETRY_CAP_SECONDS = 300.0
 _PROBE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 60.0
-_LONGEST_ASKED_SECONDS = 900.0
-_SWEEP_SECONDS = 1.0
-_SWEEP_AGAIN_SECONDS = 60.0
 _LONG_BYTES = 64 << 20  # what is larger gives its place to what goes first; the rest is soon through
 _NOT_SET = "not in the settings"
 _STOP_SECONDS = 5.0  # for the ledger, when the agent stops: what is not settled then, a restart settles
@@ -47,7 +46,8 @@ class Uploader:
         self._spool = spool
         self._progress = progress
         self.workers = workers
-        self.pace = Pace()  # of all destinations together
+        self.hours = Hours(ledger, self._clock_alarm)
+        self._sweeper = Sweeper(ledger, self._ask, self._stop_target, self._alarms_at)
         self.targets: dict[str, Target] = {}
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._looks = (
@@ -61,14 +61,14 @@ class Uploader:
     async def add(self, target: Target) -> None:
         """Begin to deliver to `target`. A pause by a person outlives a restart; one by a fault is tried again."""
         subject = await self._ledger.cameras.subject("destination", target.name)
-        if subject and _is_paused_by_hand(subject):
+        if subject and subject.is_paused_by_hand:
             target.paused = True
         elif subject is None or subject.state != "ready":
             await self._ledger.cameras.set_subject("destination", target.name, "ready")
         if subject and subject.fingerprint == target.fingerprint and subject.exclusive:
             target.exclusive = Exclusive(subject.exclusive)
         await self._ledger.deliveries.release(target.name)
-        target.pace.zone = self.pace.zone
+        target.pace.zone = self.hours.every.zone
         self.targets[target.name] = target
         self._ledger.wake()
 
@@ -76,18 +76,18 @@ class Uploader:
         """Say of the destinations that the ledger knows and the settings do not that nothing goes there any more."""
         for subject in await self._ledger.cameras.subjects():
             is_ours = subject.kind == "destination" and subject.name not in self.targets
-            if is_ours and subject.state != "off" and not _is_paused_by_hand(subject):
+            if is_ours and subject.state != "off" and not subject.is_paused_by_hand:
                 await self._ledger.cameras.set_subject("destination", subject.name, "off", reason=_NOT_SET)
 
     def set_zone(self, zone: tzinfo | None) -> None:
         """By whose clock the hours count; None: this computer's."""
-        for pace in (self.pace, *(target.pace for target in self.targets.values())):
+        for pace in (self.hours.every, *(target.pace for target in self.targets.values())):
             pace.zone = zone
         self._ledger.wake()
 
     async def limit(self, limit: Schedule, name: str | None = None) -> None:
         """Take over another limit, of the destination `name` or of all together, without disturbing any upload."""
-        (self.targets[name].pace if name else self.pace).schedule = limit
+        (self.targets[name].pace if name else self.hours.every).schedule = limit
         for target in self.targets.values() if name is None else (self.targets[name],):
             target.held.clear()
             await self._ledger.deliveries.release(target.name)
@@ -135,9 +135,9 @@ class Uploader:
                 if self._alarms and min(self._alarms) <= now:
                     self._alarms = [alarm for alarm in self._alarms if alarm > now]
                     self._looks += 1
-                await self._open_up()
+                await self.hours.open_up(self.targets.values())
                 if not await self._start_what_fits():
-                    self._sweep_soon()
+                    self._sweeper.begin(self.targets.values())
                     await self._wait(seen)
         finally:
             with suppress(TimeoutError):
@@ -193,96 +193,6 @@ class Uploader:
         if rank is not None and rank < last.rank:
             target.overtaken.add(last.id)
 
-    # -- hours -------------------------------------------------------------------------------------------
-
-    def _closed_until(self, target: Target, kind: Media) -> float | None:
-        """When files of this kind may go to it again, None if now."""
-        found = [until for pace in (target.pace, self.pace) if (until := pace.closed_until(kind)) is not None]
-        return max(found, default=None)
-
-    async def _hold_closed(self, target: Target) -> None:
-        """Whatever is queued and may not go now says so, and until when."""
-        closed: dict[float, list[Media]] = {}
-        for kind in Media:
-            if (until := self._closed_until(target, kind)) is not None:
-                closed.setdefault(until, []).append(kind)
-        for until, kinds in closed.items():
-            target.held.update(kinds)
-            await self._ledger.deliveries.hold(target.name, kinds, self._clock_alarm(until))
-
-    async def _open_up(self) -> None:
-        """Hours that begin are seen by the clock as it is: it may have been set since."""
-        for target in self.targets.values():
-            opened = [kind for kind in target.held if self._closed_until(target, kind) is None]
-            if opened:
-                target.held.difference_update(opened)
-                await self._ledger.deliveries.release(target.name, opened)
-
-    def _clock_alarm(self, until: float) -> str:
-        """Look again at a time of the clock on the wall; return it as the ledger writes it."""
-        self._alarms.append(time.monotonic() + max(0.0, until - time.time()) + 0.005)
-        return as_text(datetime.fromtimestamp(until, UTC))
-
-    # -- sweeping ----------------------------------------------------------------------------------------
-
-    def _sweep_soon(self) -> None:
-        """Sweep the destinations that have nothing else to do, beside the loop: one that hangs holds up no other."""
-        now = time.monotonic()
-        for target in self.targets.values():
-            if target.tasks or target.room <= 0 or not target.is_dry:
-                continue
-            if not target.failures and target.swept_changes == self._ledger.changes:
-                if not target.left:
-                    continue
-                if now < (again := min(target.left.values())):
-                    self._alarms.append(again)
-                    continue
-            if now < target.sweep_at:
-                self._alarms.append(target.sweep_at)
-                continue
-            target.sweep_at = now + _SWEEP_SECONDS
-            target.sweeping = asyncio.create_task(self._sweep(target), name=f"sweep {target.name}")
-            target.sweeping.add_done_callback(partial(self._swept, target))
-
-    async def _sweep(self, target: Target) -> None:
-        """Find out whether a destination is back that no file in the spool can ask, and remove what skipped deliveries
-        or done deliveries left there."""
-        try:
-            if target.failures:
-                await self._ask(target)
-            after = 0
-            while found := await self._ledger.deliveries.leftovers(target.name, after):
-                for delivery_id, key, token in found:
-                    await self._sweep_one(target, delivery_id, key, token)
-                after = found[-1][0]
-        except Fault as caught:  # the next sweep meets it again; nobody waits for it
-            log.info("partials are left", destination=target.name, code=caught.code, detail=caught.detail)
-            await self._stop_target(target, caught)
-
-    async def _sweep_one(self, target: Target, delivery_id: int, key: str, token: str) -> None:
-        """Raises Fault if the destination as a whole does not answer; what it holds on to is asked for again later."""
-        if target.left.get(delivery_id, 0.0) > time.monotonic():
-            return
-        try:
-            await target.call(target.backend.drop, key, token)
-        except Fault as caught:
-            if caught.scope is Scope.WHOLE:
-                raise
-            target.left[delivery_id] = time.monotonic() + _SWEEP_AGAIN_SECONDS
-            log.info("a partial is left", destination=target.name, key=key, code=caught.code)
-        else:
-            target.left.pop(delivery_id, None)
-            await self._ledger.deliveries.note_swept(delivery_id)
-
-    def _swept(self, target: Target, task: asyncio.Task[None]) -> None:
-        target.sweeping = None
-        if not task.cancelled() and (error := task.exception()):
-            log.error("not swept", destination=target.name, exc_info=error)
-        if target.is_awaited or target.left:  # else the loop would not see when to ask again
-            target.is_awaited = False
-            self._ledger.wake()
-        target.swept_changes = self._ledger.changes
-
     def _ended(self, target: Target, task: asyncio.Task[None]) -> None:
         target.tasks.discard(task)
         target.overtaken.discard(self._jobs.pop(task).id)
@@ -316,6 +226,14 @@ class Uploader:
         self._alarms.append(time.monotonic() + seconds + 0.005)  # never before the text says so
         return as_text(datetime.now(UTC) + timedelta(seconds=seconds))
 
+    def _alarms_at(self, moment: float) -> None:
+        self._alarms.append(moment)
+
+    def _clock_alarm(self, until: float) -> str:
+        """Look again at a time of the clock on the wall; return it as the ledger writes it."""
+        self._alarms.append(time.monotonic() + max(0.0, until - time.time()) + 0.005)
+        return as_text(datetime.fromtimestamp(until, UTC))
+
     async def _work(self, target: Target, job: Job) -> None:
         events = log.bind(file=job.file_id, name=job.name, destination=target.name)
         try:
@@ -335,7 +253,7 @@ class Uploader:
             await self._ledger.deliveries.postpone(
                 job.id, waiting_for="schedule", code=None, next_try_at=next_try
             )
-            await self._hold_closed(target)
+            await self.hours.hold(target)
             events.info("waiting", waiting_for="schedule", next_try_at=next_try)
         except Fault as caught:
             await self._settle_fault(target, job, caught, events)
@@ -369,7 +287,7 @@ class Uploader:
             events.error("failed", code=caught.code, hint=caught.hint, detail=caught.detail)
             return
         next_try = self._alarm(
-            _asked(caught) or backoff_seconds(job.tries, first=2.0, cap=_RETRY_CAP_SECONDS)
+            asked_seconds(caught) or backoff_seconds(job.tries, first=2.0, cap=_RETRY_CAP_SECONDS)
         )
         await self._ledger.deliveries.postpone(
             job.id,
@@ -396,7 +314,7 @@ class Uploader:
         if time.monotonic() < target.retry_at:
             return  # another upload has met the same outage
         target.failures += 1
-        wait = max(_asked(caught), _probe_seconds(target.failures))
+        wait = max(asked_seconds(caught), _probe_seconds(target.failures))
         target.retry_at = time.monotonic() + wait
         next_try = self._alarm(wait)
         await self._ledger.cameras.set_subject(
@@ -407,7 +325,7 @@ class Uploader:
     # -- one delivery ------------------------------------------------------------------------------------
 
     async def _deliver(self, target: Target, job: Job, events: structlog.BoundLogger) -> None:
-        if (until := self._closed_until(target, Media(job.kind))) is not None:
+        if (until := self.hours.closed_until(target, Media(job.kind))) is not None:
             raise Closed(until)
         if job.shared_with is not None and await self._ledger.deliveries.share_delivery(job.id):
             if job.tries > 1:  # it had begun on its own
@@ -421,7 +339,7 @@ class Uploader:
             self._ledger,
             self._spool,
             self._progress,
-            (target.pace, self.pace),
+            (target.pace, self.hours.every),
             lambda: job.id in target.overtaken,
         )
         receipt = await attempt.run()
@@ -478,12 +396,3 @@ def _probe_seconds(failures: int) -> float:
     """How long an outage is left alone: from a second on, doubled up to a minute, and a little more so that agents that
     lost one server together do not come back together."""
     return float(min(_PROBE_SECONDS, 2.0 ** min(failures - 1, 10)) * random.uniform(1.0, 1.1))
-
-
-def _is_paused_by_hand(subject: Subject) -> bool:
-    return subject.state == "paused" and subject.paused_by != "agent"
-
-
-def _asked(caught: Fault) -> float:
-    """The wait that the destination asked for, if it is a sane one."""
-    return min(caught.retry_after_seconds or 0.0, _LONGEST_ASKED_SECONDS)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tenacity import wait_none
 
-from agent.uploader import attempt, uploader
+from agent.uploader import attempt, sweeping, uploader
 from tests.uploader.scripted import Destination
 from tests.uploader.workbench import Workbench
 
@@ -31,4 +31,4 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt, "wait_random_exponential", lambda **how: wait_none())
     monkeypatch.setattr(uploader, "backoff_seconds", lambda tries, first, cap: 0.005)
     monkeypatch.setattr(uploader, "_PROBE_SECONDS", 0.005)
-    monkeypatch.setattr(uploader, "_SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(sweeping, "SWEEP_SECONDS", 0.01)

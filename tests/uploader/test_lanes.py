@@ -18,6 +18,7 @@ from agent.keys import Media
 from agent.ledger import as_text
 from agent.schedule import Schedule
 from agent.uploader import attempt as attempt_module
+from agent.uploader import sweeping
 from agent.uploader import uploader as uploader_module
 from agent.uploader.pace import Pace
 from tests.uploader.scripted import Destination, Hold, scripted
@@ -244,7 +245,7 @@ async def test_other_hours_count_at_once_and_so_does_a_restart(bench: Workbench,
     await bench.until_delivery(photo, "queued", waiting_for="schedule")
     await bench.stop()
     bench.uploader.targets.clear()
-    bench.uploader.pace.schedule = Schedule()
+    bench.uploader.hours.every.schedule = Schedule()
     again = Destination()
     await bench.add(again)
     bench.run()
@@ -336,7 +337,7 @@ class Clinging(Destination):
 async def test_what_a_done_delivery_left_is_asked_for_until_it_is_gone(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploader_module, "_SWEEP_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(sweeping, "AGAIN_SECONDS", 0.1)
     clinging = Clinging()
     await bench.checked(clinging)
     bench.run()

@@ -1,0 +1,44 @@
+"""Deliveries outside the hours of their destination wait, and say until when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from agent.keys import Media
+from agent.ledger import Ledger
+from agent.uploader.pace import Pace
+from agent.uploader.target import Target
+
+
+class Hours:
+    """`alarm`: look again at that time of the clock on the wall; returns it as the ledger writes it."""
+
+    def __init__(self, ledger: Ledger, alarm: Callable[[float], str]):
+        self._ledger = ledger
+        self._alarm = alarm
+        self.every = Pace()  # of all destinations together
+
+    def closed_until(self, target: Target, kind: Media) -> float | None:
+        """When files of this kind may go to it again, None if now."""
+        found = [
+            until for pace in (target.pace, self.every) if (until := pace.closed_until(kind)) is not None
+        ]
+        return max(found, default=None)
+
+    async def hold(self, target: Target) -> None:
+        """Whatever is queued and may not go now says so, and until when."""
+        closed: dict[float, list[Media]] = {}
+        for kind in Media:
+            if (until := self.closed_until(target, kind)) is not None:
+                closed.setdefault(until, []).append(kind)
+        for until, kinds in closed.items():
+            target.held.update(kinds)
+            await self._ledger.deliveries.hold(target.name, kinds, self._alarm(until))
+
+    async def open_up(self, targets: Iterable[Target]) -> None:
+        """Hours that begin are seen by the clock as it is: it may have been set since."""
+        for target in list(targets):
+            opened = [kind for kind in target.held if self.closed_until(target, kind) is None]
+            if opened:
+                target.held.difference_update(opened)
+                await self._ledger.deliveries.release(target.name, opened)
