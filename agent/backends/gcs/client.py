@@ -170,7 +170,7 @@ def _read(config: GcsConfig) -> str:
 
 
 def _mount(session: Any) -> None:
-    """No retries; enough connections; sends of 64 KiB instead of 16, which halves the processor time of sending."""
+    """No retries; enough connections; sends of 64 KiB instead of 16: a seventh less processor time, measured."""
     from requests.adapters import HTTPAdapter
 
     class Adapter(HTTPAdapter):

@@ -41,8 +41,8 @@ class GcsArea:
             "endpoint_url": self.url,
             "key_file": self.server.keys[WRITER],
             "chunk_bytes": MIB,
-            "connect_timeout_seconds": 2,
-            "read_timeout_seconds": 4,
+            "connect_timeout_seconds": 3,
+            "read_timeout_seconds": 5,
         }
         return GcsConfig.model_validate({**settings, **changes})
 
