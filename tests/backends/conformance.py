@@ -90,6 +90,7 @@ class Conformance:
     """The suite. `area` is a fixture of the subclass."""
 
     kind: str
+    place: type[Area]
     keeps_every_write = True
     """Whether what `write` has taken is at the server, or may still be on its way there when the agent is killed."""
 

@@ -1,20 +1,15 @@
 """What came of the conformance suite, as a table: a row per case, a column per server.
 
-pytest prints it after a run of the suite (conftest.py). The same table stands in agent/backends/README.md, and
-`python -m tests.backends.matrix FILE` puts the one of a run there; a test holds it against the suite.
+pytest prints it after a run of the suite (conftest.py), and with ``HOTSHOE_MATRIX=FILE`` writes it down for `reference`.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "agent/backends/README.md"
-BEGIN, END = "<!-- conformance: begin -->", "<!-- conformance: end -->"
 PASSED, FAILED, NOTHING = "✓", "✗", "–"
 _PROPERTY = "nothing to test"
 
@@ -82,21 +77,6 @@ def as_text(rows: list[list[str]]) -> str:
     )
 
 
-def documented() -> list[list[str]]:
-    """The table as it stands in the README."""
-    text = README.read_text()
-    lines = text[text.index(BEGIN) + len(BEGIN) : text.index(END)].strip().splitlines()
-    return [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|---")
-    ]
-
-
 def cases(suite: Mapping[str, object]) -> list[str]:
     """The names of the cases of a class, as they stand in the table."""
     return [name.removeprefix("test_").replace("_", " ") for name in suite if name.startswith("test_")]
-
-
-if __name__ == "__main__":
-    text = README.read_text()
-    table = Path(sys.argv[1]).read_text().strip()
-    README.write_text(text[: text.index(BEGIN) + len(BEGIN)] + f"\n{table}\n" + text[text.index(END) :])

@@ -29,6 +29,7 @@ from tests.backends.servers.vsftpd import Vsftpd
 
 class TestFolder(Conformance):
     kind = "folder"
+    place = FolderArea
 
     @pytest.fixture
     def area(self, tmp_path: Path) -> Area:
@@ -40,6 +41,7 @@ class TestFolder(Conformance):
 @pytest.mark.server
 class TestSeaweedFS(Conformance):
     kind = "s3"
+    place = SeaweedArea
 
     @pytest.fixture
     def area(self, seaweedfs: SeaweedFS) -> Area:
@@ -49,6 +51,7 @@ class TestSeaweedFS(Conformance):
 @pytest.mark.server
 class TestMoto(Conformance):
     kind = "s3"
+    place = MotoArea
 
     @pytest.fixture
     def area(self, moto: Moto) -> Area:
@@ -58,6 +61,7 @@ class TestMoto(Conformance):
 @pytest.mark.server
 class TestRclone(Conformance):
     kind = "s3"
+    place = RcloneArea
 
     @pytest.fixture
     def area(self, rclone: Rclone) -> Area:
@@ -67,6 +71,7 @@ class TestRclone(Conformance):
 @pytest.mark.server
 class TestOpenSSH(Conformance):
     kind = "sftp"
+    place = OpenSSHArea
 
     @pytest.fixture
     def area(self, openssh: OpenSSH) -> Area:
@@ -76,6 +81,7 @@ class TestOpenSSH(Conformance):
 @pytest.mark.server
 class TestAsyncSSH(Conformance):
     kind = "sftp"
+    place = InProcessArea
 
     @pytest.fixture
     def area(self, ssh_in_process: tuple[InProcess, Path]) -> Area:
@@ -85,6 +91,7 @@ class TestAsyncSSH(Conformance):
 @pytest.mark.server
 class TestAzurite(Conformance):
     kind = "azure"
+    place = AzuriteArea
 
     @pytest.fixture
     def area(self, azurite: Azurite) -> Area:
@@ -94,6 +101,7 @@ class TestAzurite(Conformance):
 @pytest.mark.server
 class TestGcs(Conformance):
     kind = "gcs"
+    place = GcsArea
 
     @pytest.fixture
     def area(self, gcs: GcsServer) -> Area:
@@ -103,6 +111,7 @@ class TestGcs(Conformance):
 @pytest.mark.server
 class TestSamba(Conformance):
     kind = "smb"
+    place = SambaArea
 
     @pytest.fixture
     def area(self, samba: Samba) -> Area:
@@ -112,6 +121,7 @@ class TestSamba(Conformance):
 @pytest.mark.server
 class TestSambaEncrypted(Conformance):
     kind = "smb"
+    place = SambaArea
 
     @pytest.fixture
     def area(self, samba: Samba) -> Area:
@@ -121,6 +131,7 @@ class TestSambaEncrypted(Conformance):
 @pytest.mark.server
 class TestVsftpd(Conformance):
     kind = "ftp"
+    place = VsftpdArea
     keeps_every_write = False
 
     @pytest.fixture
@@ -131,6 +142,7 @@ class TestVsftpd(Conformance):
 @pytest.mark.server
 class TestVsftpdPlain(Conformance):
     kind = "ftp"
+    place = VsftpdArea
     keeps_every_write = False
 
     @pytest.fixture
@@ -141,6 +153,7 @@ class TestVsftpdPlain(Conformance):
 @pytest.mark.server
 class TestPyftpd(Conformance):
     kind = "ftp"
+    place = PyftpdArea
     keeps_every_write = False
 
     @pytest.fixture
@@ -149,16 +162,5 @@ class TestPyftpd(Conformance):
 
 
 def test_every_backend_has_a_place() -> None:
-    assert {
-        place.kind
-        for place in (
-            TestAzurite,
-            TestFolder,
-            TestGcs,
-            TestSeaweedFS,
-            TestRclone,
-            TestOpenSSH,
-            TestSamba,
-            TestVsftpd,
-        )
-    } == set(BACKENDS)
+    suites = [each for each in globals().values() if isinstance(each, type) and issubclass(each, Conformance)]
+    assert {suite.kind for suite in suites if suite is not Conformance} == set(BACKENDS)

@@ -306,6 +306,7 @@ class TestPool:
     def test_a_dead_connection_is_not_used_again(self, server: Server) -> None:
         pool = Pool(server.connect)
         with pool.borrowed() as tree:
+            assert isinstance(tree, LocalTree)
             tree.is_usable = False
         with pool.borrowed() as other:
             assert other is not tree
