@@ -11,6 +11,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from agent.backends import SftpConfig, open_backend
 from agent.backends.base import Backend
@@ -196,7 +197,11 @@ def hung_up_at_once(places: Places) -> Fault:
 @provokes("sftp.hung_up")
 def too_many_who_have_not_logged_in(places: Places) -> Fault:
     backend = places.another(MaxStartups="1")
-    places.stack.enter_context(socket.create_connection(("127.0.0.1", places.area.server.port)))
+    port = places.area.server.port
+    for attempt in Retrying(stop=stop_after_delay(10), wait=wait_fixed(0.05)):
+        with attempt:  # the question whether the server is up counted as well
+            guest = places.stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            assert guest.recv(4) == b"SSH-", "it counts from here on"
     return fault_of(lambda: backend.browse(""))
 
 

@@ -148,7 +148,7 @@ def read_key(config: SftpConfig) -> asyncssh.SSHKey | None:
         # OpenSSH's own format has an error of its own for a wrong passphrase, the older ones only say "ENCRYPTED".
         is_locked = isinstance(error, asyncssh.KeyEncryptionError) or b"ENCRYPTED" in content
         code = "sftp.wrong_passphrase" if is_locked else "sftp.key_unreadable"
-        raise fault(FAULTS, code, f"{path}: {type(error).__name__}") from error
+        raise fault(FAULTS, code, f"{path}: {error}") from error
 
 
 def read_known_hosts(config: SftpConfig) -> asyncssh.SSHKnownHosts | None:
