@@ -28,6 +28,7 @@ from tests.backends.servers.scripted_ftp import (
     Answer,
     ScriptedFtp,
     scripted_ftp,
+    server_context,
 )
 
 pytestmark = pytest.mark.link
@@ -305,6 +306,21 @@ def test_certificates(tmp_path: Path) -> None:
             assert "USER cam" not in server.said
             if code == "ftp.wrong_fingerprint":
                 assert certificate.sha256 in fault.detail, "so that it can be compared"
+
+
+def test_a_stranger_on_the_data_connection(tmp_path: Path, certificate: Certificate) -> None:
+    """Somebody on the way who takes over the port that the server has opened for us."""
+    stranger = make_certificate(tmp_path)
+    for trust, code in (
+        ({"certificate_sha256": certificate.sha256}, "ftp.wrong_fingerprint"),
+        ({"ca_file": certificate.certificate}, "ftp.certificate_unknown"),
+    ):
+        with scripted_ftp(certificate=certificate) as server:
+            server.data_context = server_context(stranger)
+            tree = FtpTree(config_for(server, security="explicit", io_timeout_seconds=5, **trust))
+            expect(code, partial(upload, tree))
+            tree.close()
+            assert b"".join(server.files.values()) == b""
 
 
 def test_a_server_whose_encryption_is_too_old(certificate: Certificate) -> None:

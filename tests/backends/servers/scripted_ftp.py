@@ -24,6 +24,12 @@ Answer = str | None | Callable[[str], str | None]
 _WITH_DATA = ("STOR", "APPE", "RETR", "LIST", "NLST", "MLSD")
 
 
+def server_context(certificate: Certificate) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.certificate, certificate.key)
+    return context
+
+
 class ScriptedFtp:
     """`answers`: by verb what is said instead of doing it; ``greeting``, and ``DATA`` for the end of a transfer."""
 
@@ -44,10 +50,8 @@ class ScriptedFtp:
         self.features = features
         self.cut_after: int | None = None
         """The next file is cut off, with both connections, when this many bytes of it have passed."""
-        self.context: ssl.SSLContext | None = None
-        if certificate is not None:
-            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self.context.load_cert_chain(certificate.certificate, certificate.key)
+        self.context = server_context(certificate) if certificate else None
+        self.data_context = self.context
         self.implicit = implicit
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.listener = socket.create_server((host, 0), family=family)
@@ -246,8 +250,8 @@ class _Session:
             self.waiting.close()
             self._reply("150 here it goes")
         data.settimeout(20)
-        if self.protects and self.server.context:
-            data = self.server.context.wrap_socket(data, server_side=True)
+        if self.protects and self.server.data_context:
+            data = self.server.data_context.wrap_socket(data, server_side=True)
         self.server.sockets.append(data)
         return data
 
