@@ -189,3 +189,31 @@ async def test_a_paused_destination_gets_nothing_until_it_is_resumed(
                 return len(photos(tmp_path / "photos")) == 2
 
             await until(agent, is_delivered)
+
+
+async def test_another_speed_limit_disturbs_no_upload(tmp_path: Path, hotshoe: Hotshoe) -> None:
+    def limited(line: str) -> str:
+        return config.read_text().replace('path = "photos"\n', f'path = "photos"\nlimit = "{line}"\n')
+
+    async with SimCamera("generic", card="1:3M") as camera:
+        config = write_config(tmp_path, camera.port)
+        plain = config.read_text()
+        config.write_text(limited("10k"))
+        async with running(config) as agent:
+
+            async def is_under_way() -> bool:
+                return any(each.stage == "archive" for each in agent.progress.transfers)
+
+            await until(agent, is_under_way)
+            target, backend = agent.uploader.targets["archive"], agent.uploader.targets["archive"].backend
+            [task] = target.tasks
+            config.write_text(plain)
+            assert (await hotshoe("reload")).out == "Taken over.\n"
+            assert agent.uploader.targets["archive"] is target and target.backend is backend
+            await until(agent, lambda: _is_done(agent))
+            assert not task.cancelled() and len(photos(tmp_path / "photos")) == 1
+            assert [each["tries"] for each in (await rows(agent))["IMG_0001.JPG"]["deliveries"]] == [1]
+
+
+async def _is_done(agent: Agent) -> bool:
+    return all(each["state"] == "done" for row in (await rows(agent)).values() for each in row["deliveries"])

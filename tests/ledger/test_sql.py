@@ -144,6 +144,12 @@ async def test_what_is_asked_all_the_time_never_reads_a_whole_table(aged: Ledger
         await aged.files.finish_fetch(file_id, "x", None)
         job = await aged.deliveries.claim("archive", [1, 2, 3])
         assert job is not None
+        await aged.deliveries.first_rank("archive", [1, 2, 3])
+        await aged.deliveries.hold("archive", ["video"], "x")
+        await aged.deliveries.release("archive", ["video"])
+        await aged.deliveries.release("archive")
+        await aged.deliveries.leftovers("archive")
+        await aged.views.delivered("archive", limit=50)
         await aged.deliveries.save_token(job.id, "t", 1)
         await aged.deliveries.undone_holder("archive", "IMG_0001.JPG")
         await aged.deliveries.rekey(job.id, "other.jpg")

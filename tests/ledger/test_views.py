@@ -199,3 +199,76 @@ async def test_backlog_in_figures(ledger: Ledger) -> None:
         "to_fetch_bytes": 7,
         "needs_you": 2,
     }
+
+
+# -- names, destinations, and what is proven again
+
+
+async def test_files_by_name_by_the_end_of_their_path_and_by_pattern(ledger: Ledger) -> None:
+    ids = [
+        await discovered(ledger, shot(name, folder=folder))
+        for name, folder in (("A.JPG", "100X"), ("A.JPG", "101X"), ("B[1].JPG", "100X"), ("XA.JPG", "100X"))
+    ]
+
+    async def named(pattern: str, *, is_glob: bool = False) -> list[int]:
+        return [row["id"] for row in await ledger.views.named(pattern, is_glob=is_glob)]
+
+    assert await named("a.jpg") == ids[:2], "and not what only ends so"
+    assert await named("101x/A.JPG") == [ids[1]] == await named("main/101X/A.JPG")
+    assert await named("B[1].JPG") == [ids[2]] and await named("B*.JPG") == []
+    assert await named("100X/*.JPG", is_glob=True) == [ids[0], ids[2], ids[3]]
+    assert len(await ledger.views.named("*", is_glob=True, limit=2)) == 2
+
+
+async def test_destinations_in_figures(ledger: Ledger) -> None:
+    await done(ledger, shot("A.JPG", size=1), ["x"])
+    await done(ledger, shot("B.JPG", size=2), ["x"], outcome=SIZE_ONLY)
+    await fetched(ledger, shot("C.JPG", size=4), ["x", "y"])
+    await ledger.deliveries.postpone(
+        (await claimed(ledger, "x")).id, waiting_for="retry", code="x.y", next_try_at=FUTURE
+    )
+    await ledger.deliveries.fail_delivery((await claimed(ledger, "y")).id, "x.y", "")
+    found = await ledger.views.destinations()
+    x, y = found["x"], found["y"]
+    assert (x["queued"], x["waiting"], x["done"], x["verified"], x["owed_bytes"]) == (1, 1, 2, 1, 4)
+    assert x["proven_at"] and x["proof"] == "size"
+    assert (y["failed"], y["done"], y["owed_bytes"], y["proof"]) == (1, 0, 4, None)
+
+
+async def test_delivered_in_pages_by_chance_and_since(ledger: Ledger) -> None:
+    ids = [await done(ledger, shot(f"{n}.JPG")) for n in range(5)]
+    await fetched(ledger, shot("open.JPG"))
+    page = await ledger.views.delivered("archive", limit=3)
+    rest = await ledger.views.delivered("archive", after_id=page[-1]["id"], limit=3)
+    assert [row["file_id"] for row in page + rest] == ids
+    assert {row["file_id"] for row in await ledger.views.delivered("archive", sample=9)} == set(ids)
+    assert len(await ledger.views.delivered("archive", sample=2)) == 2
+    assert await ledger.views.delivered("archive", since=FUTURE) == []
+    assert page[0]["key"] == "0.JPG" and page[0]["sha256"] and page[0]["size_bytes"] == 1000
+
+
+async def test_what_is_lost_is_queued_again_while_there_is_anything_to_send(ledger: Ledger) -> None:
+    here = await done(ledger, shot("A.JPG"))
+    away = await done(ledger, shot("B.JPG"))
+    gone = await done(ledger, shot("C.JPG"))
+    await ledger.files.mark_evicted(away)
+    await ledger.files.mark_evicted(gone)
+    deliveries = [int(str((await delivery_of(ledger, file_id))["id"])) for file_id in (here, away, gone)]
+    deletion = await ledger._store.all("SELECT count(*) AS n FROM deletion")
+    assert deletion[0]["n"] == 0
+    async with ledger._store.transaction():
+        await ledger._store.do(
+            "INSERT INTO deletion (file_id, state, asked_by, proofs, started_at, ended_at) VALUES (?, 'started', 'agent', '', 'x', NULL)",
+            gone,
+        )
+    assert await ledger.orders.requeue(deliveries) == [here, away]
+    assert (await claimed(ledger)).file_id == here
+    delivery = await delivery_of(ledger, away)
+    assert (delivery["state"], delivery["waiting_for"], delivery["proof"], delivery["location"]) == (
+        "queued",
+        "camera",
+        None,
+        None,
+    )
+    assert (await delivery_of(ledger, gone))["state"] == "done"
+    assert await ledger.orders.requeue(deliveries) == []
