@@ -59,7 +59,8 @@ class Deleting:
         self._may_begin = asyncio.Event()
         self._hurry = asyncio.Event()
         self._ordered_by = ""
-        self._locked: set[int] = set()  # storages, told already
+        self._locked: set[int] = set()  # storages that nothing is deleted from now
+        self._refusing: set[int] = set()  # of these, the ones that only an attempt has shown
         self._due_at: datetime | None = None
         self._stale_rounds = 0
 
@@ -119,10 +120,12 @@ class Deleting:
 
     async def _choose(self, by: str) -> dict[int, Object]:
         """List the cards; return what may be deleted of them now, by the number of its file."""
-        self._locked &= {storage.id for storage in await self._body.storages() if not storage.allows_delete}
-        for storage in await self._body.storages():
-            if not storage.allows_delete and storage.id not in self._locked:
-                self._tell_locked(storage.id)
+        reported = {storage.id for storage in await self._body.storages() if not storage.allows_delete}
+        for storage in reported - self._locked:
+            self._tell_locked(storage)
+        # A card that is refused although the camera calls it writable is not tried again in this visit.
+        self._refusing = set() if by else self._refusing - reported
+        self._locked = reported | self._refusing
         chosen: dict[int, Object] = {}
         async for folder in self._body.scan():
             if folder.is_complete and folder.storage not in self._locked and len(chosen) < MOST_A_ROUND:
@@ -208,6 +211,7 @@ class Deleting:
         )
         events.warning("not deleted", code=failure.code, hint=failure.hint, detail=failure.detail)
         if failure.code == _LOCKED:
+            self._refusing.add(item.storage)
             self._tell_locked(item.storage)
         return failure.code
 

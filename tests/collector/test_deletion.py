@@ -203,6 +203,21 @@ async def test_a_locked_card_is_asked_once_for_all_its_files(bench: Workbench) -
         assert left(body) == []
 
 
+async def test_a_card_that_hides_its_lock_is_asked_once_a_visit_and_again_on_an_order(
+    bench: Workbench,
+) -> None:
+    body = Body(*shots("IMG_0001.JPG", "IMG_0002.JPG"))
+    body.on_delete = lambda item: Deletion(True, fault(FAULTS, "ptp.store_read_only"))
+    async with bench.visiting(body) as visiting:
+        await start(bench, visiting, "IMG_0001.JPG", "IMG_0002.JPG")
+        await until_ended(bench, "refused")
+        await a_few_rounds(bench, body)
+        assert len(body.asked_to_delete) == 1
+        body.on_delete = lambda item: None
+        visiting.visit.deleting.order("somebody")
+        await until_ended(bench, "refused", "deleted", "deleted")
+
+
 async def test_two_files_of_one_name_in_one_folder_are_left_alone(bench: Workbench) -> None:
     body = Body(made("IMG_0001.JPG"), made("IMG_0001.JPG", captured="2024-05-01T11:00:00"))
     async with bench.visiting(body) as visiting:
@@ -289,19 +304,23 @@ async def test_another_card_says_nothing_about_what_was_interrupted(bench: Workb
 async def test_what_is_owed_elsewhere_goes_only_while_the_spool_has_it(bench: Workbench) -> None:
     from agent.ledger import NewDelivery
 
-    body = Body(*shots("IMG_0001.JPG", "IMG_0002.JPG"))
+    three = ("IMG_0001.JPG", "IMG_0002.JPG", "IMG_0003.JPG")
+    body = Body(*shots(*three))
     async with bench.visiting(body) as visiting:
         await visiting.idle()
         files = await bench.files()
-        for name in ("IMG_0001.JPG", "IMG_0002.JPG"):
+        for name in three:
             await bench.ledger.files.owe(
                 files[name]["id"], [NewDelivery("cloud", (name, name + "a", name + "b"))]
             )
-        await deliver(bench, "IMG_0001.JPG", "IMG_0002.JPG")
+        await deliver(bench, *three)
+        assert await bench.spool.evict(files["IMG_0003.JPG"]["id"])  # lost: the ledger does not know yet
         assert await bench.spool.evict(files["IMG_0001.JPG"]["id"])
         await bench.ledger.files.mark_evicted(files["IMG_0001.JPG"]["id"])
         bench.around.delete = DeleteSettings(enabled=True, after="0s", destinations=("archive",))
         visiting.visit.deleting.hurry()
         await until_ended(bench, "deleted")
         await a_few_rounds(bench, body)
-        assert left(body) == ["IMG_0001.JPG"], "it waits for the camera, and must be fetched from it"
+        assert left(body) == ["IMG_0001.JPG", "IMG_0003.JPG"], (
+            "it waits for the camera, and must be fetched from it"
+        )
