@@ -164,7 +164,7 @@ damage = st.lists(st.tuples(st.integers(0, 3000), st.binary(min_size=1, max_size
 wholes = st.sampled_from([jpeg(rating=3), cr3(rating=3), heif(), tiff(picture_tags(), exposure_tags())])
 
 
-@settings(max_examples=300, deadline=None, print_blob=True)
+@settings(max_examples=150, deadline=None, print_blob=True)
 @given(wholes, damage, st.integers(0, 4000))
 def test_a_damaged_file_tells_what_it_can_and_never_more(
     data: bytes, damages: list[tuple[int, bytes]], length: int
@@ -180,7 +180,7 @@ def test_a_damaged_file_tells_what_it_can_and_never_more(
             assert len(value) <= TEXT_CHARACTERS and value.isprintable() and value == value.strip()
 
 
-@settings(max_examples=300, deadline=None, print_blob=True)
+@settings(max_examples=150, deadline=None, print_blob=True)
 @given(
     st.sampled_from(
         [b"", b"II*\0", b"MM\0*", b"\xff\xd8", b"\0\0\0\x18ftypcrx ", b"\0\0\0\x18ftypheic", b"RIFF"]

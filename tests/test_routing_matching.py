@@ -389,7 +389,7 @@ def partly(draw: st.DrawFn, whole: Sequence[Facts]) -> tuple[Facts, Shot]:
     return some(whole[0]), Shot(tuple(map(some, met)), is_complete)
 
 
-@settings(max_examples=600, deadline=None, print_blob=True)
+@settings(max_examples=250, deadline=None, print_blob=True)
 @given(st.data(), routes, shots)
 def test_once_nothing_is_missing_nothing_that_is_learnt_changes_it(
     data: st.DataObject, routes: list[Route], whole: list[Facts]
@@ -402,7 +402,7 @@ def test_once_nothing_is_missing_nothing_that_is_learnt_changes_it(
         assert is_wanted(facts, routes, shot), "it must wait for what it may become"
 
 
-@settings(max_examples=300, deadline=None, print_blob=True)
+@settings(max_examples=100, deadline=None, print_blob=True)
 @given(routes, shots)
 def test_the_order_of_partners_decides_nothing(routes: list[Route], whole: list[Facts]) -> None:
     results: set[tuple[Owed, ...]] = {
@@ -411,7 +411,7 @@ def test_the_order_of_partners_decides_nothing(routes: list[Route], whole: list[
     assert len(results) == 1
 
 
-@settings(max_examples=300, deadline=None, print_blob=True)
+@settings(max_examples=100, deadline=None, print_blob=True)
 @given(st.data(), routes, shots)
 def test_asking_comes_to_an_end(data: st.DataObject, routes: list[Route], whole: list[Facts]) -> None:
     """What a collector does: give each answer that is asked for, until none is."""
@@ -430,7 +430,7 @@ def test_asking_comes_to_an_end(data: st.DataObject, routes: list[Route], whole:
     raise AssertionError(f"still missing {needs}")
 
 
-@settings(max_examples=200, deadline=None, print_blob=True)
+@settings(max_examples=60, deadline=None, print_blob=True)
 @given(st.lists(known_files, max_size=30, unique_by=lambda facts: (facts.name, facts.size)), routes)
 def test_no_two_files_get_one_key(files: list[Facts], routes: list[Route]) -> None:
     """With the rule that the ledger keeps: the first key that nobody has, whatever case it is written in."""

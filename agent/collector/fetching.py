@@ -154,12 +154,11 @@ class Fetching:
             return
         if item.is_again:
             known = await self._known(item)
-            if known is not None and known.state in ("fetched", "evicted"):
-                if owed:
-                    await self._around.ledger.files.owe(item.file_id, owed)
-                    known = await self._known(item)
-                if known is None or not known.is_owed_again:
-                    return
+            if owed and known is not None and known.state in ("fetched", "evicted"):
+                await self._around.ledger.files.owe(item.file_id, owed)
+                known = await self._known(item)
+            if known is None or not (known.state in ("discovered", "fetching") or known.is_owed_again):
+                return
         if owed or item.file_id in self._around.promised:
             await self._fetcher.fetch(item, owed, self._overtake, released.set)
 

@@ -351,6 +351,17 @@ async def test_a_partner_that_comes_while_the_first_is_being_fetched(bench: Work
     assert (await bench.files())["A.JPG"]["generation"] == 1
 
 
+async def test_old_pictures_that_were_left_alone_stay_so_but_count(bench: Workbench) -> None:
+    routes(bench, ALONE, {"destinations": "archive", "match": {"kind": "raw", "with_kind": "jpeg"}})
+    body = Body(shot("A.CR3"), shot("B.CR3", group=SHOT + 16))
+    async with bench.visiting(body, backlog="none") as visit:
+        assert await settled(visit) == set()
+        body.shoot(shot("A.JPG"), shot("C.JPG", group=SHOT + 32))
+        await bench.until(lambda: has(bench, "C.JPG>cloud"))
+        assert await settled(visit) == {"C.JPG>cloud"}
+    assert (await bench.states())["A.CR3"] == "skipped" and {name for name, _ in body.reads} == {"C.JPG"}
+
+
 async def test_numbers_that_come_again_after_a_format_make_no_shot(bench: Workbench) -> None:
     routes(bench, {"destinations": "archive", "match": {"kind": "raw"}}, ALONE)
     async with bench.visiting(Body(shot("A.CR3"))) as visit:

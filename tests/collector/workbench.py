@@ -103,12 +103,16 @@ class Workbench:
             raise AssertionError(f"{await self.states()} instead of {wanted}") from None
 
     async def until_waiting(self, name: str, code: str) -> Row:
+        found: list[Row] = []
+
         async def reached() -> bool:
             row = (await self.files()).get(name)
-            return row is not None and row["fault_code"] == code
+            if row is not None and row["fault_code"] == code:
+                found.append(row)
+            return bool(found)
 
         await self.until(reached)
-        return (await self.files())[name]
+        return found[0]
 
     def stored(self, row: Row) -> bytes:
         """What the spool's folder holds of a finished file."""
