@@ -39,7 +39,9 @@ class Sent(msgspec.Struct, frozen=True):
     id: int
     name: str
     destination: str | None
-    outcome: str  # queued · under way · delivered already · not ready · gone · no route · unknown
+    outcome: (
+        str  # queued · under way · delivered already · not ready · gone · off its card · no route · unknown
+    )
     key: str | None = None  # what it is called there
 
 
@@ -113,6 +115,12 @@ async def _send(agent: Agent, row: Row, to: str | None, template: str | None) ->
         return [Sent(file_id, name, to, "no route")]
     before = {delivery["destination"]: delivery for delivery in row["deliveries"]}
     states = {destination: delivery["state"] for destination, delivery in before.items()}
+    if row["state"] == "evicted" and await agent.ledger.journal.is_deleted(file_id):
+        return [
+            Sent(file_id, name, each.destination, "delivered already" if is_done else "off its card")
+            for each in wanted
+            for is_done in [states.get(each.destination) == "done"]
+        ]
     again = [each.destination for each in wanted if states.get(each.destination) in ("failed", "skipped")]
     if row["state"] == "skipped" or again:
         await agent.ledger.orders.retry([file_id], destinations=again)

@@ -113,6 +113,14 @@ class Journal:
         )
         return bool(rows)
 
+    async def is_deleted(self, file_id: int) -> bool:
+        """Whether the file was deleted from its card, or may have been."""
+        return bool(
+            await self._store.all(
+                f"SELECT 1 FROM deletion WHERE file_id = ? AND state IN {STANDING}", file_id
+            )
+        )
+
     async def entries(self, *, after_id: int = 0, limit: int = 500) -> list[Row]:
         """The journal, oldest first: each entry with its file's facts and its camera; `proofs` as a list."""
         rows = await self._store.all(

@@ -214,6 +214,8 @@ async def test_the_order_and_what_it_says(tmp_path: Path) -> None:
             {"archive": {**NEW, "path": "photos"}},
             more={"delete": {"after": "0s", "kinds": ["jpeg", "raw"]}},
         )
+        with config.open("a") as file:
+            file.write('[destinations.drawer]\nkind = "folder"\npath = "drawer"\n')
         async with living(config) as run:
             await run.delivered()
             said = await run.hotshoe("delete")
@@ -231,6 +233,16 @@ async def test_the_order_and_what_it_says(tmp_path: Path) -> None:
             assert all("at the command line" in entry["asked_by"] for entry in await journal(run))
             assert (await run.hotshoe("delete", "--dry-run")).has("12 files: it is deleted already")
             assert (await run.hotshoe("journal")).has("archive readback, by")
+            file_id = (await journal(run))[0]["file_id"]
+            assert (await run.hotshoe("send", file_id, "--to", "drawer")).code == 0, "the spool has it"
+            await run.until(lambda: _has(tmp_path / "drawer", 1), "sent from the spool")
+            await run.delivered()
+            last = (await journal(run))[-1]["file_id"]
+            assert await run.agent.spool.evict(last)
+            await run.agent.ledger.files.mark_evicted(last)
+            said = await run.hotshoe("send", last, "--to", "drawer")
+            assert said.code == 1 and said.has("was deleted from its card once it was delivered")
+            assert (await run.hotshoe("send", last, "--to", "archive")).has("delivered already")
 
 
 # -- kills -----------------------------------------------------------------------------------------------
