@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.backends.servers.process import Process, answers_at_all, executable, free_port
@@ -31,7 +32,7 @@ class Rclone:
             f"{ACCESS_KEY},{SECRET_KEY}",
         ]
         command += ["--config", str(folder / "rclone.conf"), "--dir-cache-time", "1ms", str(self.data)]
-        self.process = Process(command, folder / "log", lambda: answers_at_all(port))
+        self.process: Process = _Tidied(self.data, command, folder / "log", lambda: answers_at_all(port))
 
     def make_bucket(self, name: str) -> None:
         (self.data / name).mkdir()
@@ -39,3 +40,19 @@ class Rclone:
     def objects(self, bucket: str) -> dict[str, bytes]:
         root = self.data / bucket
         return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+class _Tidied(Process):
+    """Killed, rclone 1.75 forgets its uploads, and what it had collected of them stays where no client can reach it.
+
+    So that goes before it is started again, by the hand of whoever runs it.
+    """
+
+    def __init__(self, data: Path, command: list[str], log: Path, is_ready: Callable[[], bool]):
+        super().__init__(command, log, is_ready)
+        self._data = data
+
+    def start(self) -> None:
+        for path in self._data.rglob(".rclone_temp_multipart_*"):
+            path.unlink()
+        super().start()
