@@ -1,4 +1,4 @@
-"""WRITE requests without copies.
+"""WRITE requests, and the proofs of READ answers, without copies.
 
 smbprotocol copies a chunk about ten times on its way to the socket, which is most of what an upload costs on a small
 computer. This lays the same message out once ([MS-SMB2] 2.2.1.2, 2.2.21, 2.2.41) and signs or encrypts the chunk
@@ -60,10 +60,21 @@ def pieces(
     return [head(signature) + body, data]
 
 
-def _signature(wire: Any, key: bytes, message_id: int, front: bytes, data: memoryview) -> bytes:
+def is_genuine(wire: Any, key: bytes, answer: bytes) -> bool:
+    """Say whether a signed answer carries the right signature."""
+    front = answer[:48] + _NO_SIGNATURE
+    message_id = struct.unpack_from("<Q", answer, 24)[0]
+    wanted = _signature(wire, key, message_id, front, memoryview(answer)[64:], is_answer=True)
+    return hmac.compare_digest(wanted, answer[48:64])
+
+
+def _signature(
+    wire: Any, key: bytes, message_id: int, front: bytes, data: memoryview, *, is_answer: bool = False
+) -> bytes:
     algorithm = _signing_algorithm(wire)
     if algorithm == SigningAlgorithms.AES_GMAC:
-        sealing = Cipher(algorithms.AES(key), modes.GCM(struct.pack("<QI", message_id, 0))).encryptor()
+        nonce = struct.pack("<QI", message_id, is_answer)
+        sealing = Cipher(algorithms.AES(key), modes.GCM(nonce)).encryptor()
         sealing.authenticate_additional_data(front)
         sealing.authenticate_additional_data(data)
         sealing.finalize()

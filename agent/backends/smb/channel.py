@@ -34,6 +34,8 @@ class Channel:
         self.connected = False
         self.heard_at = 0.0
         """When the server last took or gave something (monotonic)."""
+        self.last = b""
+        """The message that `recv` has given last."""
         self._server = (host, port)
         self._connect_seconds = connect_seconds
         self._silence_seconds = silence_seconds
@@ -97,6 +99,7 @@ class Channel:
         message = self._receive(length, timeout)
         if message and message[:4] not in _SMB2:
             raise NotGenuine("something else than SMB 2")
+        self.last = message
         return message
 
     def close(self) -> None:

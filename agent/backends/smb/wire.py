@@ -126,10 +126,24 @@ class Wire(Connection):  # type: ignore[misc]
                 raise NotGenuine("an answer that is not encrypted")
             if session.signing_required and not header["flags"].has_flag(Smb2Flags.SMB2_FLAGS_SIGNED):
                 raise NotGenuine("an answer that is not signed")
+        if session is not None and not force and self._is_bulk(header):
+            if not bulk.is_genuine(self, session.signing_key, self._channel.last):
+                raise NotGenuine("a signature that is wrong")
+            return
         try:
             super().verify_signature(header, session_id, force)
         except SMBException as error:
             raise NotGenuine(str(error)) from error
+
+    @staticmethod
+    def _is_bulk(header: Any) -> bool:
+        """Say whether it is a READ response that came alone, so that it is the channel's last message."""
+        return bool(
+            header["command"].get_value() == Commands.SMB2_READ
+            and header["next_command"].get_value() == 0
+            and header["flags"].has_flag(Smb2Flags.SMB2_FLAGS_SIGNED)
+            and header["status"].get_value() == NtStatus.STATUS_SUCCESS
+        )
 
     def end(self, *, is_abrupt: bool) -> None:
         """End the connection and its thread, whatever state they are in; the server closes what was open.
