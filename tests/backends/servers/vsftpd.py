@@ -6,6 +6,7 @@ It needs root: it asks PAM for passwords, and PAM reads its rules from /etc/pam.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -53,6 +54,7 @@ class Vsftpd:
         hashed = subprocess.run(
             ["openssl", "passwd", "-6", PASSWORD], check=True, capture_output=True, text=True
         ).stdout.strip()
+        _remove_rules_without_passwords()
         passwords = self._folder / "passwords"
         passwords.write_text("".join(f"{user}:{hashed}\n" for user in (USER, READER)))
         self._pam.write_text(
@@ -104,6 +106,14 @@ class Vsftpd:
             "rsa_cert_file": self.certificate.certificate,
             "rsa_private_key_file": self.certificate.key,
         }
+
+
+def _remove_rules_without_passwords() -> None:
+    """What runs that were killed have left in /etc/pam.d, once their folders are gone."""
+    for rules in Path("/etc/pam.d").glob("hotshoe-vsftpd-*"):
+        match = re.search(r"pwdfile (\S+)", rules.read_text())
+        if match is None or not Path(match[1]).exists():
+            rules.unlink(missing_ok=True)
 
 
 class ForkingProcess(Process):
