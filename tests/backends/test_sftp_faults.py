@@ -4,97 +4,34 @@ from __future__ import annotations
 
 import shutil
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import asyncssh
 import pytest
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
-from agent.backends import SftpConfig, open_backend
-from agent.backends.base import Backend
+from agent.backends import SftpConfig
+from agent.backends.base import Exclusive
 from agent.backends.sftp.faults import FAULTS
-from agent.faults import Fault, Kind, Scope
-from tests.backends.areas.sftp import OpenSSHArea
-from tests.backends.conformance import content_of, deliver
+from agent.faults import Fault
+from tests.backends.conformance import digests_of
 from tests.backends.disks import lock, small_disk
 from tests.backends.servers.openssh import PASSPHRASE, OpenSSH, fingerprint_of, make_key
 from tests.backends.servers.process import free_port
-from tests.backends.servers.ssh_in_process import PASSWORD, USER, Files, Guard, InProcess, failing
+from tests.backends.servers.ssh_in_process import PASSWORD, Files, Guard, failing
+from tests.backends.sftp_places import Places, delivery_fault, fault_of, says, status
 
 pytestmark = pytest.mark.server
 
 SECRET = "hush-hush"
 
 
-class Places:
-    """What a provocation needs; all of it is taken down with the test."""
-
-    def __init__(self, openssh: OpenSSH, folder: Path, stack: ExitStack):
-        self.openssh = openssh
-        self.folder = folder
-        self.stack = stack
-        self.area = OpenSSHArea(openssh)
-        stack.callback(self.area.close)
-
-    def backend(self, **changes: object) -> Backend:
-        """At Debian's sshd."""
-        backend = open_backend(self.area.config(**changes), owner="test")
-        self.stack.callback(backend.close)
-        return backend
-
-    def fault(self, **changes: object) -> Fault:
-        return fault_of(lambda: self.backend(**changes).browse(""))
-
-    def another(self, **settings: str) -> Backend:
-        """At another sshd with these settings."""
-        folder = self.folder / "another"
-        folder.mkdir()
-        server = OpenSSH(folder, **settings)
-        self.stack.callback(server.remove)
-        server.process.start()
-        self.stack.callback(server.process.kill)
-        self.area = OpenSSHArea(server)
-        return self.backend()
-
-    def in_process(
-        self, guard: type[Guard] = Guard, files: type[Files] | None = Files, **changes: object
-    ) -> Backend:
-        """At a server that behaves as told."""
-        root = self.folder / "root"
-        root.mkdir(exist_ok=True)
-        server = InProcess(guard, type("Rooted", (files,), {"root": root}) if files else None)
-        self.stack.callback(server.stop)
-        settings: dict[str, object] = {
-            "host": "127.0.0.1",
-            "port": server.port,
-            "user": USER,
-            "password": PASSWORD,
-            "host_key": server.fingerprint,
-            "connect_timeout_seconds": 5,
-            "timeout_seconds": 5,
-        }
-        backend = open_backend(SftpConfig.model_validate({**settings, **changes}), owner="test")
-        self.stack.callback(backend.close)
-        return backend
-
-
 @pytest.fixture
 def places(openssh: OpenSSH, tmp_path: Path) -> Iterator[Places]:
     with ExitStack() as stack:
         yield Places(openssh, tmp_path, stack)
-
-
-def fault_of(call: Callable[[], object]) -> Fault:
-    with pytest.raises(Fault) as caught:
-        call()
-    return caught.value
-
-
-def delivery_fault(backend: Backend, size: int = 1000, key: str = "a/x.jpg") -> Fault:
-    return fault_of(lambda: deliver(backend, key, content_of(size)))
 
 
 Provocation = Callable[[Places], Fault]
@@ -109,16 +46,6 @@ def provokes(code: str) -> Callable[[Provocation], Provocation]:
     return note
 
 
-def status(code: int) -> Exception:
-    """Return an answer of this status; asyncssh's own server would say "failure" for those of later protocols."""
-
-    class Said(asyncssh.SFTPError):
-        def encode(self, version: int) -> bytes:
-            return code.to_bytes(4, "big") + bytes(8)
-
-    return Said(code, "")
-
-
 # Before the login.
 
 
@@ -130,35 +57,6 @@ def nobody_listens(places: Places) -> Fault:
 @provokes("sftp.no_such_host")
 def a_name_that_nobody_knows(places: Places) -> Fault:
     return places.fault(host="no-such-host.invalid")
-
-
-@contextmanager
-def says(text: bytes, *, stays: bool) -> Iterator[int]:
-    """Yield the port of something that greets with `text` and then says no more."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        guests: list[socket.socket] = []
-
-        def serve() -> None:
-            while True:
-                try:
-                    guest, _ = listener.accept()
-                except OSError:
-                    return
-                guest.sendall(text)
-                if stays:
-                    guests.append(guest)
-                else:
-                    guest.close()
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield int(listener.getsockname()[1])
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-            for guest in guests:
-                guest.close()
 
 
 @provokes("sftp.not_ssh")
@@ -421,8 +319,6 @@ def an_existing_file(places: Places) -> Fault:
 @provokes("sftp.exists")
 def a_file_that_appears_at_the_last_moment(places: Places) -> Fault:
     """The server itself refuses: nobody looked."""
-    from agent.backends.base import Exclusive
-
     backend = places.backend()
     backend.exclusive = Exclusive.ATOMIC
     places.area.plant("a/x.jpg", b"1")
@@ -452,8 +348,6 @@ def a_way_out(places: Places) -> Fault:
 
 @provokes("sftp.damaged")
 def less_than_was_announced(places: Places) -> Fault:
-    from tests.backends.conformance import digests_of
-
     upload = places.backend().start("x.jpg", 10, "token1")
     refusal = fault_of(lambda: upload.commit(digests_of(b"0123456789")))
     upload.close()
@@ -507,11 +401,3 @@ def test_provoked(places: Places, code: str, provocation: Provocation) -> None:
 
 def test_every_fault_is_provoked() -> None:
     assert {code for code, _ in PROVOCATIONS} == set(FAULTS)
-
-
-def test_who_acts_next() -> None:
-    """Outages are waits of the whole destination; what one file cannot do stops no other."""
-    people = {code for code, advice in FAULTS.items() if advice.kind is Kind.NEEDS_USER}
-    assert {"sftp.wrong_password", "sftp.host_key_changed", "sftp.missing", "sftp.no_permission"} <= people
-    assert all(FAULTS[code].scope is Scope.WHOLE for code in people)
-    assert all(advice.scope is Scope.ITEM for advice in FAULTS.values() if advice.kind is Kind.PERMANENT)

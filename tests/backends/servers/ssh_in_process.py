@@ -61,9 +61,7 @@ class Files(asyncssh.SFTPServer):
 class InProcess:
     """Listens from the start until `stop`."""
 
-    def __init__(
-        self, guard: type[Guard] = Guard, files: type[asyncssh.SFTPServer] | None = None, version: str = ""
-    ):
+    def __init__(self, guard: type[Guard] = Guard, files: type[asyncssh.SFTPServer] | None = None):
         key = asyncssh.generate_private_key("ssh-ed25519")
         self.fingerprint = key.get_fingerprint()
         self._loop = asyncio.new_event_loop()
@@ -77,7 +75,6 @@ class InProcess:
                 server_host_keys=[key],
                 server_factory=guard,
                 sftp_factory=files,
-                server_version=version or (),
             )
 
         self._listener = self._run(listen())
