@@ -61,20 +61,19 @@ def a_name_that_nobody_knows(places: Places) -> Fault:
 
 @provokes("sftp.not_ssh")
 def another_century(places: Places) -> Fault:
-    port = places.stack.enter_context(says(b"SSH-1.5-OldThing\r\n", stays=True))
-    return places.fault(port=port)
+    return places.fault(port=places.stack.enter_context(says(b"SSH-1.5-OldThing\r\n", stays=True)))
 
 
 @provokes("sftp.not_ssh")
 def a_flood_of_text(places: Places) -> Fault:
-    port = places.stack.enter_context(says(b"welcome to my page\r\n" * 2000, stays=True))
-    return places.fault(port=port)
+    return places.fault(port=places.stack.enter_context(says(b"welcome to my page\r\n" * 2000, stays=True)))
 
 
 @provokes("sftp.timeout")
 def an_ftp_server_waits_for_us(places: Places) -> Fault:
-    port = places.stack.enter_context(says(b"220 welcome\r\n", stays=True))
-    return places.fault(port=port, connect_timeout_seconds=0.5)
+    return places.fault(
+        port=places.stack.enter_context(says(b"220 welcome\r\n", stays=True)), connect_timeout_seconds=0.5
+    )
 
 
 @provokes("sftp.timeout")
@@ -88,8 +87,7 @@ def a_stopped_server(places: Places) -> Fault:
 
 @provokes("sftp.hung_up")
 def hung_up_at_once(places: Places) -> Fault:
-    port = places.stack.enter_context(says(b"", stays=False))
-    return places.fault(port=port)
+    return places.fault(port=places.stack.enter_context(says(b"", stays=False)))
 
 
 @provokes("sftp.hung_up")
