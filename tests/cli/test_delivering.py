@@ -15,7 +15,7 @@ from agent.backends.base import Found, Presence
 from agent.backends.folder.backend import FolderBackend
 from agent.cli import naming, verify
 from agent.ledger import Ledger, NewDelivery, Outcome
-from tests.cli.conftest import Hotshoe, running
+from tests.cli.conftest import Hotshoe, running, until
 from tests.cli.test_show import claimed, discovered, new_file
 
 NAMES = ("IMG_0001.JPG", "IMG_0001.CR3", "IMG_0002.JPG", "MVI_0003.MP4", "IMG_[4].JPG", "IMG_0001.JPG")
@@ -165,11 +165,12 @@ async def test_a_destination_that_left_the_settings_while_nobody_ran_is_off(
     text = delivered.read_text().replace("[destinations.archive]", "[destinations.new]")
     delivered.write_text(text.replace('["archive"]', '["new"]'))
     async with running(delivered) as agent:
-        found = await agent.ledger.cameras.subject("destination", "archive")
-        while found is None or found.state != "off":
-            await agent.ledger.wait_for_change(agent.ledger.changes)
+
+        async def is_off() -> bool:
             found = await agent.ledger.cameras.subject("destination", "archive")
-        assert found.reason == "not in the settings"
+            return found is not None and (found.state, found.reason) == ("off", "not in the settings")
+
+        await until(agent, is_off)
 
 
 async def test_check_tells_every_step_with_its_time(config: Path, hotshoe: Hotshoe, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -267,13 +266,7 @@ async def test_a_limited_upload_holds_nothing_open_over_a_long_wait(
     began = time.monotonic()
     await bench.until_delivery(file, "uploading")
 
-    async def waits() -> bool:
-        return memory.count("close upload") >= 2 and not memory.open
-
-    while not await waits():
-        await asyncio.to_thread(
-            memory.wait_until, lambda: memory.count("close upload") >= 2 and not memory.open
-        )
+    await bench.until_calls(memory, "close upload", 2)
     assert len(bench.progress.transfers) == 1, "and it is still shown"
     await bench.until_done(file)
     assert time.monotonic() - began >= 0.2 and memory.sent == 1250 and memory.count("start") >= 3
