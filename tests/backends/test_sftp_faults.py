@@ -224,8 +224,7 @@ def a_wrong_answer(places: Places) -> Fault:
 
 
 @provokes("sftp.wrong_password")
-def a_second_question(places: Places) -> Fault:
-    """As for a code from a phone: nobody is there to type it."""
+def a_code_from_a_phone_that_nobody_types(places: Places) -> Fault:
     prompts = (("Kennwort: ", False), ("Code: ", False))
     guard = type("Doubting", (Guard,), {"ways": {"password", "question"}, "prompts": prompts})
     return fault_of(lambda: places.in_process(guard, password=SECRET).browse(""))
