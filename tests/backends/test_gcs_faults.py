@@ -20,6 +20,7 @@ import pytest
 from agent.backends import GcsConfig, open_backend
 from agent.backends.base import Backend
 from agent.backends.gcs import faults
+from agent.backends.gcs.session import Session
 from agent.backends.gcs.store import Store
 from agent.faults import Fault, Kind, Scope
 from tests.backends.areas.gcs import MIB, GcsArea
@@ -392,6 +393,19 @@ def test_a_session_that_is_let_go(lab: Lab, status: int) -> None:
     backend = open_gcs(url)
     backend.drop("x", f"token1|{url}/upload?upload_id=x")
     backend.close()
+
+
+@pytest.mark.parametrize("status", [404, 410, 499])
+def test_a_session_that_is_gone(lab: Lab, status: int) -> None:
+    """And so another is begun: a refusal would be met again with every try."""
+    url = lab.canned(status)
+    settings = {"bucket": "photos", "endpoint_url": url, "anonymous": True}
+    store = Store(GcsConfig.model_validate(settings))
+    session = Session(store, f"{url}/upload?upload_id=x")
+    assert session.ask().is_gone
+    assert session.send(0, memoryview(b"1")).is_gone
+    assert session.finish(0, memoryview(b"1"), 1, "AAAAAA==").is_gone
+    store.close()
 
 
 def test_the_token_goes_to_nobody_else(lab: Lab) -> None:
