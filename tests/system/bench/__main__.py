@@ -6,6 +6,8 @@ memory     peak with files of 1 MB and with one of 6 GiB, to a folder and to S3
 latency    from the shutter to discovered and to verified
 thumb      how long a thumbnail waits while a movie is being read
 upload     rate, processor time and memory to every kind of store, beside rclone
+uplink     rate over 20 Mbit/s and 30 ms, beside rclone
+footprint  what each destination adds to an agent that has it
 cost       round trips, ledger statements and S3 requests per file
 """
 
@@ -24,7 +26,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.system.bench import cost, fetch, latency, memory, scan, thumb, upload
+from tests.system.bench import cost, fetch, footprint, latency, memory, scan, thumb, uplink, upload
 from tests.system.bench.options import Options
 
 BENCHES: dict[str, Callable[[Options], None]] = {
@@ -34,6 +36,8 @@ BENCHES: dict[str, Callable[[Options], None]] = {
     "latency": latency.run,
     "thumb": thumb.run,
     "upload": upload.run,
+    "uplink": uplink.run,
+    "footprint": footprint.run,
     "cost": cost.run,
 }
 

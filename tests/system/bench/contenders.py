@@ -16,7 +16,10 @@ from tests.system.bench.processes import Camera, Outcome, measured, spawn
 
 
 class Hotshoe:
-    """An installation in `folder`, which is new, for one camera or none. `destinations`: the lines of each, by name."""
+    """An installation in `folder`, which is new, for one camera or none. `destinations`: the lines of each, by name.
+
+    `prefix`: what its command begins with, to be run elsewhere.
+    """
 
     def __init__(
         self,
@@ -26,11 +29,12 @@ class Hotshoe:
         *,
         auto: bool = True,
         module: Sequence[str] = ("agent",),
+        prefix: Sequence[str] = (),
     ):
         folder.mkdir(parents=True)
         self.folder = folder
         self.log = folder / "agent.log"
-        self._module = module
+        self._command = [*prefix, sys.executable, "-m", *module]
         self._config = folder / "hotshoe.toml"
         names = ", ".join(f'"{name}"' for name in destinations)
         self._config.write_text(
@@ -48,7 +52,7 @@ class Hotshoe:
         )
 
     def _run_command(self, *options: str) -> list[str]:
-        return [sys.executable, "-m", *self._module, "run", "--config", str(self._config), *options]
+        return [*self._command, "run", "--config", str(self._config), *options]
 
     def once(self, *options: str, seconds: float = 600) -> Outcome:
         """Deliver all that is on the card."""

@@ -6,7 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,10 +40,10 @@ def remote(kind: str, area: Area, program: str) -> Remote:
     return Remote({f"RCLONE_CONFIG_STORE_{name.upper()}": value for name, value in options.items()}, path)
 
 
-def copy(program: str, source: Path, to: Remote, folder: Path) -> Outcome:
+def copy(program: str, source: Path, to: Remote, folder: Path, prefix: Sequence[str] = ()) -> Outcome:
     """Copy every file, one after the other, in a single stream each, without looking at the source's digests."""
-    command = [program, "copy", str(source), to.path, "--config", os.devnull, "--transfers", "1"]
-    command += ["--checkers", "1", "--retries", "1", "--s3-upload-concurrency", "1"]
+    command = [*prefix, program, "copy", str(source), to.path, "--config", os.devnull, "--transfers", "1"]
+    command += ["--checkers", "1", "--retries", "1", "--min-size", "100K", "--s3-upload-concurrency", "1"]
     command += ["--azureblob-upload-concurrency", "1"]
     more = to.settings | {"AWS_CA_BUNDLE": ""}  # an older one cannot start with it
     return measured(command, folder / "rclone.log", home=folder, seconds=900, more=more)

@@ -1,7 +1,7 @@
 """upload: from the spool to every kind of store, beside rclone copying the same files from the same disk.
 
-hotshoe sends one file at a time here, as rclone does. Its time is from the beginning of the first delivery to the last
-receipt, rclone's that of its process without what the same command takes when there is nothing to do. Processor time
+hotshoe sends one file at a time here, as rclone does. A tiny file goes first; then its time is from the beginning of the
+first delivery to the last receipt, rclone's that of its process without what the same command takes when there is nothing to do. Processor time
 and memory are over those of an agent that delivers one tiny file, and of an rclone with nothing to do. hotshoe proves what it sends, by reading it back where the store computes no checksum;
 rclone compares sizes there.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +27,9 @@ from tests.system.stores import KINDS, as_toml, stores
 BODY = "eos-r7"
 GROWTH_MIB = 32
 FLAT_MIB = 8  # between 64 MB and 4 GB: what a heap varies by from run to run
+TINY = "1:1K:JPG"
+"""Goes first: the SDK is loaded with it and the connection made."""
+TINY_BYTES = 100_000
 READ_BACK = ("folder", "smb", "ftp", "sftp")
 
 
@@ -48,8 +51,8 @@ def run(options: Options) -> None:
     count, rounds = (4, 2) if options.quick else (10, 3)
     begin("upload", f"{count} files of 25 MiB from the spool, one after the other, {rounds} rounds in turns")
     with (
-        _filled_spool(options.folder / "many", f"{count}:25M:CR3") as spool,
-        _filled_spool(options.folder / "tiny", "1:1K:JPG") as tiny,
+        filled_spool(options.folder / "many", f"{TINY},{count}:25M:CR3") as spool,
+        filled_spool(options.folder / "tiny", TINY) as tiny,
         _servers(options) as places,
     ):
         for kind in KINDS:
@@ -66,9 +69,9 @@ def _one_kind(folder: Path, kind: str, make: Callable[[], Area], spools: Spools,
         name = {"readback": "hotshoe, read back", "size": "hotshoe, size checked"}[proof]
         if kind not in READ_BACK:
             name = "hotshoe, store's checksum"
-        contenders[name] = lambda proof=proof: _hotshoe(folder, kind, make, spools, proof)  # type: ignore[misc]
+        contenders[name] = lambda proof=proof: hotshoe_uploads(folder, make, spools, proof)  # type: ignore[misc]
     for name, program in programs().items():
-        contenders[name] = lambda program=program: _rclone(folder, kind, make(), spools.full, program)  # type: ignore[misc]
+        contenders[name] = lambda program=program: rclone_copies(folder, kind, make(), spools.full, program)  # type: ignore[misc]
     found: dict[str, list[Upload]] = defaultdict(list)
     for _, name in in_turns(list(contenders), rounds):
         try:
@@ -117,7 +120,7 @@ def _servers(options: Options) -> Iterator[dict[str, Callable[[], Area]]]:
 
 
 @contextmanager
-def _filled_spool(folder: Path, card: str) -> Iterator[Path]:
+def filled_spool(folder: Path, card: str) -> Iterator[Path]:
     """An installation that has fetched everything and could deliver nothing: its folder is not there yet."""
     folder.mkdir(parents=True)
     nowhere = f'kind = "folder"\npath = "{folder}/not/there"\n'
@@ -139,25 +142,37 @@ def _cheaply(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _hotshoe(folder: Path, kind: str, make: Callable[[], Area], spools: Spools, proof: str) -> Upload:
-    idle, _ = _delivered(folder, make(), spools.tiny, proof)
-    outcome, seconds = _delivered(folder, make(), spools.full, proof)
-    return _over(idle, outcome, seconds, spools.full)
-
-
-def _delivered(folder: Path, area: Area, spool: Path, proof: str) -> tuple[Outcome, float]:
-    """Deliver what is in the spool; return what it cost, and the seconds from the first beginning to the last receipt."""
+def hotshoe_uploads(
+    folder: Path, make: Callable[[], Area], spools: Spools, proof: str, prefix: Sequence[str] = ()
+) -> Upload:
+    """`prefix`: what the command begins with, to be run elsewhere."""
+    area = make()
     config = area.config(minimum_proof=proof) if proof == "size" else area.config()
-    hotshoe = Hotshoe(folder / "run", None, {"archive": as_toml(config, workers=1)})
-    shutil.copytree(spool / "state", hotshoe.folder / "state", copy_function=_cheaply)
+    destinations = {"archive": as_toml(config, workers=1)}
+    first = Hotshoe(folder / "first", None, destinations, prefix=prefix)
+    shutil.copytree(spools.tiny / "state", first.folder / "state", copy_function=_cheaply)
+    idle = first.once()
+    hotshoe = Hotshoe(folder / "run", None, destinations, prefix=prefix)
+    shutil.copytree(spools.full / "state", hotshoe.folder / "state", copy_function=_cheaply)
+    _tell_of_the_check(first, hotshoe)
     outcome = hotshoe.once()
-    held = hotshoe.ask("SELECT state, proof, count(*) FROM delivery GROUP BY 1, 2")
-    assert [state for state, *_ in held] == ["done"], held
-    days = hotshoe.ask("SELECT max(julianday(done_at)) - min(julianday(started_at)) FROM delivery")[0][0]
-    seconds = float(str(days)) * 86_400
+    held = hotshoe.ask("SELECT state, count(*) FROM delivery GROUP BY 1")
+    assert [state for state, _ in held] == ["done"], held
+    days = hotshoe.ask(
+        "SELECT max(julianday(done_at)) - min(julianday(started_at)) FROM delivery"
+        f" JOIN file ON file.id = file_id WHERE size_bytes > {TINY_BYTES}"
+    )[0][0]
+    first.remove()
     hotshoe.remove()
     shutil.rmtree(getattr(area, "root", folder / "none"), ignore_errors=True)
-    return outcome, seconds
+    return _over(idle, outcome, float(str(days)) * 86_400, spools.full)
+
+
+def _tell_of_the_check(one: Hotshoe, other: Hotshoe) -> None:
+    """A destination is checked once, when its settings are new: not what is to be measured."""
+    with closing(sqlite3.connect(other.folder / "state" / "ledger.db")) as ledger, ledger:
+        known = one.ask("SELECT fingerprint, exclusive FROM subject WHERE kind = 'destination'")[0]
+        ledger.execute("UPDATE subject SET fingerprint = ?, exclusive = ? WHERE kind = 'destination'", known)
 
 
 def _over(idle: Outcome, outcome: Outcome, seconds: float, spool: Path) -> Upload:
@@ -166,15 +181,18 @@ def _over(idle: Outcome, outcome: Outcome, seconds: float, spool: Path) -> Uploa
 
 
 def _size(spool: Path) -> int:
-    return sum(path.stat().st_size for path in (spool / "state" / "spool").iterdir())
+    sizes = [path.stat().st_size for path in (spool / "state" / "spool").iterdir()]
+    return sum(size for size in sizes if size > TINY_BYTES)
 
 
-def _rclone(folder: Path, kind: str, area: Area, spool: Path, program: str) -> Upload:
+def rclone_copies(
+    folder: Path, kind: str, area: Area, spool: Path, program: str, prefix: Sequence[str] = ()
+) -> Upload:
     source, empty = spool / "state" / "spool", folder / "empty"
     empty.mkdir(exist_ok=True)
     to = remote(kind, area, program)
-    idle = copy(program, empty, to, folder)
-    outcome = copy(program, source, to, folder)
+    idle = copy(program, empty, to, folder, prefix)
+    outcome = copy(program, source, to, folder, prefix)
     shutil.rmtree(getattr(area, "root", folder / "none"), ignore_errors=True)
     return _over(idle, outcome, outcome.wall - idle.wall, spool)
 
@@ -183,12 +201,12 @@ def _memory(options: Options, sizes: tuple[str, ...]) -> None:
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for size in sizes:
         with (
-            _filled_spool(options.folder / size, f"1:{size}:MP4") as spool,
-            _filled_spool(options.folder / "tiny", "1:1K:JPG") as tiny,
+            filled_spool(options.folder / size, f"{TINY},1:{size}:MP4") as spool,
+            filled_spool(options.folder / "tiny", TINY) as tiny,
             _servers(options) as places,
         ):
             for kind in KINDS:
-                upload = _hotshoe(options.folder, kind, places[kind], Spools(spool, tiny), "readback")
+                upload = hotshoe_uploads(options.folder, places[kind], Spools(spool, tiny), "readback")
                 found[kind].append(upload.growth_bytes / MEBIBYTE)
     table(["destination", *sizes], [[kind, *(f"{each:.1f}" for each in row)] for kind, row in found.items()])
     for kind, (_, middle, large) in found.items():
