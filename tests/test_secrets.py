@@ -139,7 +139,7 @@ def test_forgetting_says_whether_there_was_one(folder: Path) -> None:
 
 def test_a_secret_that_is_missing_says_where_it_may_be_put(tmp_path: Path) -> None:
     config = tmp_path / "hotshoe.toml"
-    config.write_text('[destinations.nas]\nkind = "smb"\nurl = "smb://nas/photos"\nusername = "me"\n')
+    config.write_text('[destinations.nas]\nkind = "smb"\naddress = "smb://nas/photos"\nuser = "me"\n')
     told = problem(config)
     assert "hotshoe secret set destinations.nas.password" in told
     assert "HOTSHOE_DESTINATIONS__NAS__PASSWORD" in told

@@ -52,7 +52,7 @@ def in_process(
         "password": PASSWORD,
         "host_key": running.fingerprint,
         "connect_timeout_seconds": 5,
-        "timeout_seconds": 5,
+        "read_timeout_seconds": 5,
     }
     return SftpConfig.model_validate({**settings, **changes})
 

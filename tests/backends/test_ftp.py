@@ -49,7 +49,7 @@ def put(tree: FtpTree, name: str, content: bytes) -> None:
 def test_goes_on_in_the_middle_of_a_chunk(cut: int) -> None:
     content = content_of(3 * MIB)
     with scripted_ftp() as server:
-        backend = open_backend(config_for(server, io_timeout_seconds=5), owner="test")
+        backend = open_backend(config_for(server, read_timeout_seconds=5), owner="test")
         server.cut_after = cut
         with pytest.raises(Fault) as refusal:
             deliver(backend, "x.mp4", content)
@@ -174,7 +174,9 @@ def test_a_connection_that_died_of_idling_is_replaced(farewell: str) -> None:
 def test_an_old_tls_session_is_replaced_before_it_is_refused(tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path)
     with scripted_ftp(certificate=certificate) as server:
-        tree = open_tree(server, security="explicit", ca_file=certificate.certificate, io_timeout_seconds=5)
+        tree = open_tree(
+            server, security="explicit", ca_bundle=certificate.certificate, read_timeout_seconds=5
+        )
         put(tree, "x.jpg", b"1")
         tree._connection._secured_at -= 100_000
         put(tree, "y.jpg", b"2")
@@ -219,10 +221,10 @@ def test_both_modes_over_both_protocols(tmp_path: Path, mode: str, host: str) ->
     with scripted_ftp(host=host, certificate=certificate) as server:
         for settings in (
             {"security": "none"},
-            {"security": "explicit", "ca_file": certificate.certificate},
+            {"security": "explicit", "ca_bundle": certificate.certificate},
             {"security": "explicit", "certificate_sha256": certificate.sha256.upper()},
         ):
-            tree = open_tree(server, host=host, mode=mode, io_timeout_seconds=5, **settings)
+            tree = open_tree(server, host=host, mode=mode, read_timeout_seconds=5, **settings)
             put(tree, "x.jpg", b"1")
             assert b"".join(tree.read(("x.jpg",))) == b"1"
             tree.close()
@@ -333,7 +335,7 @@ def test_an_endless_listing_ends(monkeypatch: pytest.MonkeyPatch, answers: dict[
     with scripted_ftp(answers) as server:
         server.folders.add("/home/in")
         server.files = {f"/home/in/{number:99}.jpg": b"1" for number in range(20_000)}
-        tree = open_tree(server, io_timeout_seconds=5)
+        tree = open_tree(server, read_timeout_seconds=5)
         assert 48 <= len(list(tree.list(("in",)))) <= 50
         assert tree.is_usable
         tree.close()
@@ -398,16 +400,16 @@ GOOD: dict[str, object] = {"kind": "ftp", "host": "ftp.example.com", "user": "ca
         {"password": "hush\r\nDELE x"},
         {"port": 0},
         {"security": "maybe"},
-        {"security": "none", "ca_file": "x.pem"},
+        {"security": "none", "ca_bundle": "x.pem"},
         {"security": "none", "certificate_sha256": "ab" * 32},
-        {"ca_file": "x.pem", "certificate_sha256": "ab" * 32},
+        {"ca_bundle": "x.pem", "certificate_sha256": "ab" * 32},
         {"certificate_sha256": "ab" * 20},
         {"path": "../up"},
         {"path": "a//b"},
         {"path": "a\nDELE x"},
         {"mode": "both"},
         {"minimum_proof": "checksum"},
-        {"io_timeout_seconds": 0},
+        {"read_timeout_seconds": 0},
     ],
 )
 def test_bad_settings(changes: dict[str, object]) -> None:

@@ -52,7 +52,7 @@ def config_for(server: ScriptedFtp, **changes: object) -> FtpConfig:
         "user": USER,
         "password": PASSWORD,
         "connect_timeout_seconds": 1,
-        "io_timeout_seconds": 0.5,
+        "read_timeout_seconds": 0.5,
     }
     return FtpConfig.model_validate({**settings, **changes})
 
@@ -243,7 +243,12 @@ def test_an_answer_that_never_ends_by_the_byte(dribble: str) -> None:
 
 
 def trusting(certificate: Certificate, **changes: object) -> dict[str, object]:
-    return {"security": "explicit", "ca_file": certificate.certificate, "io_timeout_seconds": 5, **changes}
+    return {
+        "security": "explicit",
+        "ca_bundle": certificate.certificate,
+        "read_timeout_seconds": 5,
+        **changes,
+    }
 
 
 @pytest.mark.parametrize("answer", ["500 what?", "502 what?", "504 what?", "534 no", "431 not now", "421 no"])
@@ -268,7 +273,7 @@ def test_implicit_encryption_at_a_plain_port(certificate: Certificate) -> None:
 
 def test_explicit_encryption_at_an_implicit_port(certificate: Certificate) -> None:
     with scripted_ftp(certificate=certificate, implicit=True) as server:
-        settings = trusting(certificate, io_timeout_seconds=0.5)
+        settings = trusting(certificate, read_timeout_seconds=0.5)
         expect("ftp.timeout", lambda: FtpTree(config_for(server, **settings)))
 
 
@@ -287,21 +292,21 @@ def certificates(folder: Path) -> Iterator[tuple[Certificate, dict[str, object],
         made("future", begins_in_days=2),
         made("other", host="ftp.example.com", address="192.0.2.1"),
     )
-    yield good, {"ca_file": None}, "ftp.certificate_unknown"
+    yield good, {"ca_bundle": None}, "ftp.certificate_unknown"
     yield good, trusting(expired), "ftp.certificate_unknown"
     yield expired, trusting(expired), "ftp.certificate_expired"
     yield future, trusting(future), "ftp.clock"
     yield other, trusting(other), "ftp.wrong_host"
     yield other, trusting(other, host="localhost"), "ftp.wrong_host"
     yield good, {"certificate_sha256": other.sha256}, "ftp.wrong_fingerprint"
-    yield good, {"ca_file": folder / "missing.pem"}, "ftp.bad_settings"
-    yield good, {"ca_file": good.key}, "ftp.bad_settings"
+    yield good, {"ca_bundle": folder / "missing.pem"}, "ftp.bad_settings"
+    yield good, {"ca_bundle": good.key}, "ftp.bad_settings"
 
 
 def test_certificates(tmp_path: Path) -> None:
     for certificate, settings, code in certificates(tmp_path):
         with scripted_ftp(certificate=certificate) as server:
-            config = config_for(server, **{"security": "explicit", "io_timeout_seconds": 5, **settings})
+            config = config_for(server, **{"security": "explicit", "read_timeout_seconds": 5, **settings})
             fault = expect(code, partial(FtpTree, config))
             assert "USER cam" not in server.said
             if code == "ftp.wrong_fingerprint":
@@ -313,11 +318,11 @@ def test_a_stranger_on_the_data_connection(tmp_path: Path, certificate: Certific
     stranger = make_certificate(tmp_path)
     for trust, code in (
         ({"certificate_sha256": certificate.sha256}, "ftp.wrong_fingerprint"),
-        ({"ca_file": certificate.certificate}, "ftp.certificate_unknown"),
+        ({"ca_bundle": certificate.certificate}, "ftp.certificate_unknown"),
     ):
         with scripted_ftp(certificate=certificate) as server:
             server.data_context = server_context(stranger)
-            tree = FtpTree(config_for(server, security="explicit", io_timeout_seconds=5, **trust))
+            tree = FtpTree(config_for(server, security="explicit", read_timeout_seconds=5, **trust))
             expect(code, partial(upload, tree))
             tree.close()
             assert b"".join(server.files.values()) == b""

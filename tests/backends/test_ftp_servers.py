@@ -47,7 +47,7 @@ def refusal_of(area: VsftpdArea | PyftpdArea, **changes: object) -> Fault:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("mode", ["passive", "active"])
-@pytest.mark.parametrize("trust", ["ca_file", "certificate_sha256"])
+@pytest.mark.parametrize("trust", ["ca_bundle", "certificate_sha256"])
 def test_vsftpd_sees_its_tls_session_again(
     monkeypatch: pytest.MonkeyPatch, vsftpd_explicit: Vsftpd, version: ssl.TLSVersion, mode: str, trust: str
 ) -> None:
@@ -59,8 +59,8 @@ def test_vsftpd_sees_its_tls_session_again(
 
     monkeypatch.setattr("agent.backends.ftp.connection.context_of", limited)
     area = VsftpdArea(vsftpd_explicit)
-    pinned = {"ca_file": None, "certificate_sha256": vsftpd_explicit.certificate.sha256}
-    backend = open_backend(area.config(mode=mode, **(pinned if trust != "ca_file" else {})), owner="test")
+    pinned = {"ca_bundle": None, "certificate_sha256": vsftpd_explicit.certificate.sha256}
+    backend = open_backend(area.config(mode=mode, **(pinned if trust != "ca_bundle" else {})), owner="test")
     content = content_of(2 * MIB + 1)
     deliver(backend, "x.jpg", content)
     backend.close()
@@ -92,9 +92,9 @@ def test_implicit_encryption(vsftpd_implicit: Vsftpd) -> None:
 
 def test_who_may_log_in_how(vsftpd_explicit: Vsftpd, vsftpd_plain: Vsftpd, pyftpd_server: Pyftpd) -> None:
     encrypted, plain, other = VsftpdArea(vsftpd_explicit), VsftpdArea(vsftpd_plain), PyftpdArea(pyftpd_server)
-    bare: dict[str, object] = {"security": "none", "ca_file": None, "certificate_sha256": None}
-    unknown: dict[str, object] = {"ca_file": None, "certificate_sha256": None}
-    wrong: dict[str, object] = {"ca_file": None, "certificate_sha256": "ab" * 32}
+    bare: dict[str, object] = {"security": "none", "ca_bundle": None, "certificate_sha256": None}
+    unknown: dict[str, object] = {"ca_bundle": None, "certificate_sha256": None}
+    wrong: dict[str, object] = {"ca_bundle": None, "certificate_sha256": "ab" * 32}
     for area, changes, code in (
         (encrypted, bare, "ftp.tls_required"),
         (other, bare, "ftp.tls_required"),
@@ -150,7 +150,7 @@ def test_a_full_disk_at_pyftpdlib(pyftpd_server: Pyftpd) -> None:
 
 def test_a_file_that_another_connection_holds(vsftpd_plain: Vsftpd) -> None:
     area = VsftpdArea(vsftpd_plain)
-    holder, other = tree_at(area), tree_at(area, io_timeout_seconds=1)
+    holder, other = tree_at(area), tree_at(area, read_timeout_seconds=1)
     writer = holder.open((".hotshoe-a.part",), 0)
     writer.write(memoryview(b"half"))
     for attempt in (
@@ -175,7 +175,7 @@ def test_a_dead_connection_that_holds_the_partial_does_not_stop_the_upload(vsftp
     lost = tree_at(area)
     writer = lost.open((".hotshoe-token1.part",), 0)
     writer.write(memoryview(content)[:MIB])
-    backend = open_backend(area.config(io_timeout_seconds=1), owner="test")
+    backend = open_backend(area.config(read_timeout_seconds=1), owner="test")
     upload = backend.start("x.mp4", len(content), "token1")
     assert upload.token != "token1"
     send(upload, content)

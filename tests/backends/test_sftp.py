@@ -45,7 +45,7 @@ def area(openssh: OpenSSH) -> OpenSSHArea:
 
 
 @server
-@pytest.mark.parametrize("kind", ["PEM", "PKCS8"])
+@pytest.mark.parametrize("kind", ["RFC4716", "PEM", "PKCS8"])
 def test_a_key_with_a_passphrase(stack: ExitStack, tmp_path: Path, kind: str) -> None:
     key = tmp_path / "locked"
     make_key(key, "-t", "rsa", "-m", kind, passphrase=PASSPHRASE)
@@ -243,7 +243,7 @@ SETTINGS = {"host": "nas.local", "user": "cam", "password": "hush"}
         {"host_key": "SHA256:short"},
         {"host_key": f"SHA256:{'a' * 43}", "known_hosts_file": "known_hosts"},
         {"key_passphrase": "hush"},
-        {"timeout_seconds": 0},
+        {"read_timeout_seconds": 0},
         {"minimum_proof": "checksum"},
     ],
 )

@@ -78,7 +78,7 @@ def an_ftp_server_waits_for_us(places: Places) -> Fault:
 
 @provokes("sftp.timeout")
 def a_stopped_server(places: Places) -> Fault:
-    backend = places.backend(timeout_seconds=0.5)
+    backend = places.backend(read_timeout_seconds=0.5)
     backend.browse("")
     places.openssh.process.pause()
     places.stack.callback(places.openssh.process.resume)

@@ -132,7 +132,7 @@ def test_each_dialect(
 
 @pytest.mark.parametrize(
     "account",
-    [{"username": rf"STUDIO\{USER}"}, {"username": USER, "domain": "STUDIO"}, {"username": USER.upper()}],
+    [{"user": rf"STUDIO\{USER}"}, {"user": USER, "domain": "STUDIO"}, {"user": USER.upper()}],
 )
 def test_ways_to_name_an_account(trees: Callable[..., SmbTree], account: dict[str, str]) -> None:
     assert trees(**account).size(("not-there",)) is None
@@ -410,7 +410,7 @@ STALLED_CODES = {"close": "smb.connection_lost", "stop reading": "smb.connection
 def test_no_call_hangs_at_a_stopped_server(area: SambaArea, trees: Callable[..., SmbTree], call: str) -> None:
     """It ends within its deadline, its thread with it, and the connection is not used again."""
     area.plant("big", content_of(8 * MIB))
-    tree = trees(answer_timeout_seconds=1)
+    tree = trees(read_timeout_seconds=1)
     begun = time.monotonic()
     try:
         code = code_of(lambda: STALLED_CALLS[call](tree, area.server.process.pause))
@@ -429,7 +429,7 @@ def test_logging_in_at_a_stopped_server(area: SambaArea) -> None:
     area.server.process.pause()
     begun = time.monotonic()
     try:
-        assert code_of(lambda: connect(area.config(answer_timeout_seconds=1))) == "smb.stalled"
+        assert code_of(lambda: connect(area.config(read_timeout_seconds=1))) == "smb.stalled"
         assert time.monotonic() - begun < 2
     finally:
         area.server.process.resume()

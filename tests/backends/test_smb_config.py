@@ -13,7 +13,7 @@ SECRET = "hunter2-wedding"
 
 
 def config(**changes: object) -> SmbConfig:
-    settings: dict[str, object] = {"address": r"\\nas\photos", "username": "anna", "password": SECRET}
+    settings: dict[str, object] = {"address": r"\\nas\photos", "user": "anna", "password": SECRET}
     return SmbConfig.model_validate({**settings, **changes})
 
 
@@ -77,20 +77,20 @@ def test_an_address_as_people_see_it() -> None:
 @pytest.mark.parametrize(
     ("given", "account"),
     [
-        ({"username": "anna"}, "anna"),
-        ({"username": "anna", "domain": "STUDIO"}, "STUDIO\\anna"),
-        ({"username": "STUDIO\\anna"}, "STUDIO\\anna"),
-        ({"username": "anna@studio.example"}, "anna@studio.example"),
+        ({"user": "anna"}, "anna"),
+        ({"user": "anna", "domain": "STUDIO"}, "STUDIO\\anna"),
+        ({"user": "STUDIO\\anna"}, "STUDIO\\anna"),
+        ({"user": "anna@studio.example"}, "anna@studio.example"),
     ],
 )
 def test_accounts(given: dict[str, str], account: str) -> None:
     assert config(**given).account() == account
 
 
-@pytest.mark.parametrize("username", ["STUDIO\\anna", "anna@studio.example"])
-def test_one_domain_is_enough(username: str) -> None:
+@pytest.mark.parametrize("user", ["STUDIO\\anna", "anna@studio.example"])
+def test_one_domain_is_enough(user: str) -> None:
     with pytest.raises(ValidationError, match="leave 'domain' empty"):
-        config(username=username, domain="STUDIO")
+        config(user=user, domain="STUDIO")
 
 
 def test_the_password_is_shown_to_nobody() -> None:

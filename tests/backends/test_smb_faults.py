@@ -87,7 +87,7 @@ def _connection_lost(stage: Stage) -> None:
 
 
 def _stalled(stage: Stage) -> None:
-    tree = stage.tree(stage.area.config(answer_timeout_seconds=1))
+    tree = stage.tree(stage.area.config(read_timeout_seconds=1))
     stage.area.server.process.pause()
     stage.stack.callback(stage.area.server.process.resume)
     tree.size(("x",))
@@ -142,7 +142,7 @@ def _bad_key(stage: Stage) -> None:
 
 def _turned_away(name: str) -> Callable[[Stage], None]:
     def provoke(stage: Stage) -> None:
-        stage.tree(stage.at(stage.samba(turned_away=name).port, username=name))
+        stage.tree(stage.at(stage.samba(turned_away=name).port, user=name))
 
     return provoke
 
@@ -204,7 +204,7 @@ PROVOCATIONS: dict[str, Callable[[Stage], object]] = {
     "smb.account_disabled": _turned_away("disabled"),
     "smb.password_expired": _turned_away("renew"),
     "smb.account_restricted": _by_status("smb.account_restricted"),
-    "smb.guest": _at_a_samba("  map to guest = bad user\n", username="nobody-here"),
+    "smb.guest": _at_a_samba("  map to guest = bad user\n", user="nobody-here"),
     "smb.no_common_login": _at_a_samba("  ntlm auth = disabled\n"),
     "smb.no_smb2": _at_a_samba("  server min protocol = NT1\n  server max protocol = NT1\n"),
     "smb.no_encryption": _at_a_samba("  server smb encrypt = off\n", encryption="required"),

@@ -33,14 +33,14 @@ SECTIONS = {
         ('account = "someone"\ncontainer = "photos"\nendpoint = "http://127.0.0.1:9/someone"', "sas"),
         ('container = "photos"', "connection_string"),
     ],
-    "ftp": [('host = "127.0.0.1"\nport = 9\nusername = "someone"', "password")],
+    "ftp": [('host = "127.0.0.1"\nport = 9\nuser = "someone"', "password")],
     "gcs": [('bucket = "photos"', "key_json")],
     "s3": [(CLOUD.partition('"s3"')[2], "secret_access_key"), (CLOUD.partition('"s3"')[2], "session_token")],
     "sftp": [
-        ('host = "127.0.0.1"\nport = 9\nusername = "someone"', "password"),
-        ('host = "127.0.0.1"\nport = 9\nusername = "someone"\nkey_file = "key"', "key_passphrase"),
+        ('host = "127.0.0.1"\nport = 9\nuser = "someone"', "password"),
+        ('host = "127.0.0.1"\nport = 9\nuser = "someone"\nkey_file = "key"', "key_passphrase"),
     ],
-    "smb": [('url = "smb://127.0.0.1:9/photos"\nusername = "someone"', "password")],
+    "smb": [('address = "smb://127.0.0.1:9/photos"\nuser = "someone"', "password")],
 }
 """A section for every secret that a backend has, of a place that nobody serves."""
 

@@ -41,7 +41,7 @@ def opened(connection: Connection, command: str, argument: str = "", offset: int
     except BaseException:
         waiting.close()
         raise
-    data.settimeout(connection.config.io_timeout_seconds)
+    data.settimeout(connection.config.read_timeout_seconds)
     return _encrypted(connection, data) if connection.protects_data else data
 
 
@@ -62,7 +62,7 @@ def failed(connection: Connection, data: socket.socket, error: Exception, comman
     if not connection.is_usable:
         return reason
     try:
-        reply = connection.hear(command, min(_LAST_WORD_SECONDS, connection.config.io_timeout_seconds))
+        reply = connection.hear(command, min(_LAST_WORD_SECONDS, connection.config.read_timeout_seconds))
     except Fault as silence:
         return silence if silence.code == "ftp.closed" else reason
     if reply.code >= 400:

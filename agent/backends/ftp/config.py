@@ -22,14 +22,14 @@ class FtpConfig(DestinationConfig):
     )
     host: str = Field(
         title="Server",
-        description="Name or address of the server, as in its certificate, for example ftp.example.com.",
+        description="The server's name or address, as in its certificate, for example ftp.example.com.",
         pattern=r"^[^\s/@\[\]\x00-\x1f\x7f]+$",
         max_length=253,
     )
     port: int | None = Field(
         None,
         title="Port",
-        description="Empty: 990 for implicit encryption, else 21.",
+        description="The server's FTP port; empty: 990 for implicit encryption, else 21.",
         ge=1,
         le=65535,
     )
@@ -43,7 +43,7 @@ class FtpConfig(DestinationConfig):
     )
     user: str = Field(
         title="User",
-        description="Who logs in. For a server without users write anonymous.",
+        description="The name to log in with. For a server without users write anonymous.",
         pattern=r"^[^\x00-\x1f\x7f]+$",
         max_length=200,
     )
@@ -54,15 +54,15 @@ class FtpConfig(DestinationConfig):
         "",
         title="Folder on the server",
         description=(
-            "Counts from where the login ends up; with a slash in front from the server's top. It must exist; folders "
-            "inside of it are made as needed."
+            "/photos counts from the server's top, photos from the folder that a login starts in; empty: that folder "
+            "itself. It must exist; folders inside of it are made as needed."
         ),
         max_length=500,
     )
-    ca_file: Path | None = Field(
+    ca_bundle: Path | None = Field(
         None,
-        title="File of certificates",
-        description="PEM file of those who vouch for the server, instead of the ones that this machine trusts.",
+        title="Certificates to trust",
+        description="A PEM file, for a server with a certificate of your own.",
     )
     certificate_sha256: str | None = Field(
         None,
@@ -86,10 +86,10 @@ class FtpConfig(DestinationConfig):
         gt=0,
         le=300,
     )
-    io_timeout_seconds: float = Field(
+    read_timeout_seconds: float = Field(
         60.0,
         title="Answer timeout in seconds",
-        description="How long to wait for an answer, and for each 64 KiB to be taken.",
+        description="How long to wait for an answer, and for each 64 KiB that are sent to be taken.",
         gt=0,
         le=900,
     )
@@ -97,8 +97,8 @@ class FtpConfig(DestinationConfig):
         Proof.READBACK,
         title="Proof wanted",
         description=(
-            "readback: every file is downloaded again and compared. size: only its length is checked, which saves the "
-            "download and never counts as verified."
+            "readback: every file is read again from the server and compared. size: only its length is checked, "
+            "which halves the traffic and never counts as verified."
         ),
     )
 
@@ -122,9 +122,9 @@ class FtpConfig(DestinationConfig):
 
     @model_validator(mode="after")
     def _one_way_to_trust(self) -> Self:
-        if self.ca_file is not None and self.certificate_sha256 is not None:
-            raise ValueError("ca_file and certificate_sha256 exclude each other: give one")
-        if self.security == "none" and (self.ca_file or self.certificate_sha256):
+        if self.ca_bundle is not None and self.certificate_sha256 is not None:
+            raise ValueError("ca_bundle and certificate_sha256 exclude each other: give one")
+        if self.security == "none" and (self.ca_bundle or self.certificate_sha256):
             raise ValueError(
                 "without encryption there is no certificate to check: remove it, or set security"
             )

@@ -30,7 +30,7 @@ class Connection(ftplib.FTP):
     """Every call raises Fault alone. Once `is_usable` is false, nothing more can be asked."""
 
     def __init__(self, config: FtpConfig):
-        super().__init__(timeout=config.io_timeout_seconds)
+        super().__init__(timeout=config.read_timeout_seconds)
         self.is_usable = True
         self.features: set[str] = set()
         self.context = context_of(config)
@@ -66,7 +66,7 @@ class Connection(ftplib.FTP):
         with self.guarded():
             if self._unread:  # said in the clear, and would count as said under TLS
                 raise ftplib.error_proto("more than an answer before the encryption")
-            self.control.settimeout(self.config.io_timeout_seconds)
+            self.control.settimeout(self.config.read_timeout_seconds)
             secured = self.context.wrap_socket(self.control, server_hostname=self.config.host)
             self._control = secured
             check_pin(self.config, secured)
@@ -75,7 +75,7 @@ class Connection(ftplib.FTP):
     def say(self, command: str, argument: str = "") -> Reply:
         """Ask and return the answer, a refusal as well. Names go as UTF-8 (RFC 2640)."""
         with self.guarded():
-            self.control.settimeout(self.config.io_timeout_seconds)
+            self.control.settimeout(self.config.read_timeout_seconds)
             self.putcmd(f"{command} {argument}" if argument else command)
         return self.hear(command)
 
@@ -88,7 +88,7 @@ class Connection(ftplib.FTP):
 
     def hear(self, command: str, seconds: float | None = None) -> Reply:
         """Return the next answer. `seconds`: wait no longer than this."""
-        self._deadline = time.monotonic() + (seconds or self.config.io_timeout_seconds)
+        self._deadline = time.monotonic() + (seconds or self.config.read_timeout_seconds)
         with self.guarded():
             text = self.getmultiline()
             if not (text[:3].isascii() and text[:3].isdigit() and 100 <= int(text[:3]) < 600):

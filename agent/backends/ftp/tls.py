@@ -20,9 +20,9 @@ def context_of(config: FtpConfig) -> ssl.SSLContext | None:
     if config.security == "none":
         return None
     try:
-        context = ssl.create_default_context(cafile=str(config.ca_file) if config.ca_file else None)
+        context = ssl.create_default_context(cafile=str(config.ca_bundle) if config.ca_bundle else None)
     except (OSError, ssl.SSLError) as error:
-        detail = f"the file of certificates cannot be used: {config.ca_file}: {error}"
+        detail = f"the file of certificates cannot be used: {config.ca_bundle}: {error}"
         raise fault(FAULTS, "ftp.bad_settings", detail) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if config.certificate_sha256:

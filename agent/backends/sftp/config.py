@@ -25,7 +25,7 @@ class SftpConfig(DestinationConfig):
     password: SecretStr | None = Field(
         None,
         title="Password",
-        description="The user's password. Not needed with a key file.",
+        description="The user's password; not needed with a key file.",
         min_length=1,
         max_length=1000,
     )
@@ -57,24 +57,24 @@ class SftpConfig(DestinationConfig):
     )
     path: str = Field(
         "",
-        title="Folder",
+        title="Folder on the server",
         description=(
-            "The folder at the server, which must exist: /volume1/photos is absolute, photos counts from the "
-            "folder that a login starts in; empty: that folder itself."
+            "/photos counts from the server's top, photos from the folder that a login starts in; empty: that folder "
+            "itself. It must exist; folders inside of it are made as needed."
         ),
         max_length=1000,
     )
     connect_timeout_seconds: float = Field(
         20.0,
         title="Connect timeout in seconds",
-        description="How long connecting and logging in may take.",
+        description="How long to wait for a connection and the login.",
         gt=0,
         le=300,
     )
-    timeout_seconds: float = Field(
+    read_timeout_seconds: float = Field(
         60.0,
         title="Answer timeout in seconds",
-        description="How long the server may give no answer before the connection counts as dead.",
+        description="How long to wait for an answer while nothing moves.",
         gt=0,
         le=900,
     )
@@ -82,8 +82,8 @@ class SftpConfig(DestinationConfig):
         Proof.READBACK,
         title="Proof wanted",
         description=(
-            "readback: every file is downloaded again and compared. size: only its length is checked, which halves "
-            "the traffic and never counts as verified."
+            "readback: every file is read again from the server and compared. size: only its length is checked, "
+            "which halves the traffic and never counts as verified."
         ),
     )
 

@@ -113,7 +113,7 @@ async def log_in(config: SftpConfig) -> tuple[Any, Any]:
                 compression_algs=None,  # photos are compressed
                 preferred_auth="publickey,password,keyboard-interactive",
                 login_timeout=0,  # ours is around it, and is told from a server that hangs up
-                keepalive_interval=config.timeout_seconds,
+                keepalive_interval=config.read_timeout_seconds,
                 keepalive_count_max=_KEEPALIVES,
             )
     except asyncssh.HostKeyNotVerifiable:

@@ -28,7 +28,7 @@ class Session:
         self._config = config
         self._loop = loop
         self._has_failed = False
-        seconds = config.connect_timeout_seconds + config.timeout_seconds
+        seconds = config.connect_timeout_seconds + config.read_timeout_seconds
         with translated(config.secrets(), f"{config.host}:{config.port}"):
             self._connection, self.client = loop.run(self._begin(), seconds)
 
@@ -48,7 +48,7 @@ class Session:
             raise fault(FAULTS, "sftp.lost", "the connection was closed")
         try:
             with translated(self._config.secrets()):
-                return self._loop.run(work, self._config.timeout_seconds * calls)
+                return self._loop.run(work, self._config.read_timeout_seconds * calls)
         except Fault as refusal:
             if refusal.code in LOSES_CONNECTION:
                 self.close()
@@ -90,7 +90,7 @@ class Session:
     def _is_sane(self) -> bool:
         """asyncssh uses one exception for a name that the server cannot take and for a broken protocol."""
         try:
-            self._loop.run(self.client.realpath(b"."), self._config.timeout_seconds)
+            self._loop.run(self.client.realpath(b"."), self._config.read_timeout_seconds)
         except Exception:  # whatever it is: this is asked of every server, and never refused
             return False
         return True

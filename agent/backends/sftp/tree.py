@@ -76,7 +76,9 @@ class SftpTree:
 
     def read(self, path: Path) -> Iterator[bytes]:
         file = self._session.ask(self._open_file(path, asyncssh.FXF_READ))
-        receiver = Receiver(file, block_bytes(self._client.limits.max_read_len), self._config.timeout_seconds)
+        receiver = Receiver(
+            file, block_bytes(self._client.limits.max_read_len), self._config.read_timeout_seconds
+        )
         try:
             while pieces := self._session.ask(receiver.next(), calls=64):
                 yield from pieces
@@ -159,7 +161,7 @@ class SftpTree:
 
     def send(self, file: Any, offset: int, chunk: memoryview) -> None:
         block = block_bytes(self._client.limits.max_write_len)
-        stall_seconds = self._config.timeout_seconds
+        stall_seconds = self._config.read_timeout_seconds
         blocks = len(chunk) // block + 1
         try:
             self._session.ask(

@@ -17,24 +17,24 @@ class SmbConfig(DestinationConfig):
     address: str = Field(
         title="Shared folder",
         description=(
-            r"Where photos go: \\server\share\folder or smb://server:port/share/folder. Share and folder must exist."
+            r"\\server\share\folder or smb://server:port/share/folder. It must exist; folders inside of it are made as needed."
         ),
         min_length=1,
         max_length=1000,
     )
-    username: str = Field(
-        title="User name",
-        description=r"An account of the server, or of a domain: DOMAIN\user or user@domain.",
+    user: str = Field(
+        title="User",
+        description=r"The name to log in with: of the server, or of a domain as DOMAIN\user or user@domain.",
         min_length=1,
         max_length=256,
     )
     password: SecretStr = Field(
-        title="Password", description="The password of that account.", min_length=1, max_length=256
+        title="Password", description="The user's password.", min_length=1, max_length=256
     )
     domain: str | None = Field(
         None,
         title="Domain",
-        description="For a domain account, unless the user name says it; empty: an account of the server itself.",
+        description="The user's domain, unless the user's name says it; empty: a user of the server itself.",
         min_length=1,
         max_length=256,
     )
@@ -60,12 +60,12 @@ class SmbConfig(DestinationConfig):
         gt=0,
         le=300,
     )
-    answer_timeout_seconds: float = Field(
+    read_timeout_seconds: float = Field(
         30.0,
         title="Answer timeout in seconds",
         description=(
-            "How long the server may be silent before the connection is given up; four times as long while it says "
-            "that it is still at work."
+            "How long to wait for an answer while nothing moves; four times as long while the server says that it is "
+            "still at work."
         ),
         ge=1,
         le=900,
@@ -74,8 +74,8 @@ class SmbConfig(DestinationConfig):
         Proof.READBACK,
         title="Proof wanted",
         description=(
-            "readback: every file is read back from the server and compared. size: only its length is checked, "
-            "which takes half of the time and never counts as verified."
+            "readback: every file is read again from the server and compared. size: only its length is checked, "
+            "which halves the traffic and never counts as verified."
         ),
     )
 
@@ -87,9 +87,9 @@ class SmbConfig(DestinationConfig):
 
     @model_validator(mode="after")
     def _one_domain(self) -> Self:
-        if self.domain is not None and ("\\" in self.username or "@" in self.username):
+        if self.domain is not None and ("\\" in self.user or "@" in self.user):
             raise ValueError(
-                "the user name already names a domain: leave 'domain' empty, or shorten the user name"
+                "the user's name already says a domain: leave 'domain' empty, or shorten the name"
             )
         return self
 
@@ -97,5 +97,5 @@ class SmbConfig(DestinationConfig):
         return parse(self.address)
 
     def account(self) -> str:
-        r"""Return the user name as a server wants it: with its domain, if it has one."""
-        return f"{self.domain}\\{self.username}" if self.domain is not None else self.username
+        r"""Return the user's name as a server wants it: with its domain, if it has one."""
+        return f"{self.domain}\\{self.user}" if self.domain is not None else self.user

@@ -28,7 +28,7 @@ def logged_in(config: SmbConfig) -> tuple[Wire, TreeConnect]:
     wire = Wire(
         address,
         connect_seconds=config.connect_timeout_seconds,
-        silence_seconds=config.answer_timeout_seconds,
+        silence_seconds=config.read_timeout_seconds,
         require_signing=config.signing == "required",
     )
     try:
@@ -47,7 +47,7 @@ def logged_in(config: SmbConfig) -> tuple[Wire, TreeConnect]:
 
 def _negotiate(wire: Wire, address: Address, config: SmbConfig) -> None:
     try:
-        wire.connect(timeout=config.answer_timeout_seconds)
+        wire.connect(timeout=config.read_timeout_seconds)
     except NotGenuine as error:
         raise fault(FAULTS, "smb.no_smb2", str(error)) from error
     except SMBResponseException as error:

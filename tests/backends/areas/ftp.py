@@ -24,7 +24,7 @@ MIB = 1 << 20
 _numbers = itertools.count(1)
 
 
-class _FtpArea:
+class _Home:
     """A folder below the home of a user, looked at on the server's disk."""
 
     proof = Proof.READBACK
@@ -32,18 +32,23 @@ class _FtpArea:
     chunk_bytes = MIB
     takes_back = True
     refused_names: frozenset[str] = frozenset()
-    process: Process | None
 
-    def __init__(self, server: Vsftpd | Pyftpd, home: Path):
-        self.server = server
-        self.process = server.process
+    def __init__(self, process: Process, home: Path, **settings: object):
+        self.process: Process | None = process
         self.name = f"area-{next(_numbers)}"
         self.root = home / self.name
         self.root.mkdir()
+        self._settings = settings
         self._mounted = ExitStack()
 
     def config(self, **changes: object) -> Destination:
-        raise NotImplementedError
+        settings: dict[str, object] = {
+            "host": "127.0.0.1",
+            "path": self.name,
+            "connect_timeout_seconds": 2,
+            "read_timeout_seconds": 3,
+        }
+        return FtpConfig.model_validate({**settings, **self._settings, **changes})
 
     def published(self) -> dict[str, bytes]:
         return {key: path.read_bytes() for key, path in self._files() if not _is_partial(path)}
@@ -73,26 +78,13 @@ class _FtpArea:
         return [(str(path.relative_to(self.root)), path) for path in found]
 
 
-class VsftpdArea(_FtpArea):
-    server: Vsftpd
-
+class VsftpdArea(_Home):
     def __init__(self, server: Vsftpd):
-        super().__init__(server, server.home)
-
-    def config(self, **changes: object) -> Destination:
-        settings: dict[str, object] = {
-            "host": "127.0.0.1",
-            "port": self.server.port,
-            "security": self.server.security,
-            "user": vsftpd.USER,
-            "password": vsftpd.PASSWORD,
-            "path": self.name,
-            "connect_timeout_seconds": 2,
-            "io_timeout_seconds": 3,
-        }
-        if self.server.security != "none":
-            settings["ca_file"] = self.server.certificate.certificate
-        return FtpConfig.model_validate({**settings, **changes})
+        self.server = server
+        settings: dict[str, object] = {"port": server.port, "security": server.security}
+        if server.security != "none":
+            settings["ca_bundle"] = server.certificate.certificate
+        super().__init__(server.process, server.home, user=vsftpd.USER, password=vsftpd.PASSWORD, **settings)
 
     def forbidden(self) -> Destination | None:
         return self.config(user=vsftpd.READER)
@@ -104,24 +96,17 @@ class VsftpdArea(_FtpArea):
         return self.config(path=f"{self.name}/small")
 
 
-class PyftpdArea(_FtpArea):
-    server: Pyftpd
-
+class PyftpdArea(_Home):
     def __init__(self, server: Pyftpd):
-        super().__init__(server, server.homes / pyftpd.USER)
-
-    def config(self, **changes: object) -> Destination:
-        settings: dict[str, object] = {
-            "host": "127.0.0.1",
-            "port": self.server.port,
-            "user": pyftpd.USER,
-            "password": pyftpd.PASSWORD,
-            "path": self.name,
-            "certificate_sha256": self.server.certificate.sha256,
-            "connect_timeout_seconds": 2,
-            "io_timeout_seconds": 3,
-        }
-        return FtpConfig.model_validate({**settings, **changes})
+        self.server = server
+        super().__init__(
+            server.process,
+            server.homes / pyftpd.USER,
+            port=server.port,
+            user=pyftpd.USER,
+            password=pyftpd.PASSWORD,
+            certificate_sha256=server.certificate.sha256,
+        )
 
     def forbidden(self) -> Destination | None:
         return self.config(user="reader", path="")

@@ -47,7 +47,7 @@ class OpenSSHArea:
             "host_key": self.server.fingerprint,
             "path": str(self.root),
             "connect_timeout_seconds": 5,
-            "timeout_seconds": 4,
+            "read_timeout_seconds": 4,
         }
         return SftpConfig.model_validate({**settings, **changes})
 
@@ -120,7 +120,7 @@ class InProcessArea:
             "host_key": self._server.fingerprint,
             "path": self._path,
             "connect_timeout_seconds": 5,
-            "timeout_seconds": 4,
+            "read_timeout_seconds": 4,
         }
         return SftpConfig.model_validate({**settings, **changes})
 

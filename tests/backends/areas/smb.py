@@ -44,11 +44,11 @@ class SambaArea:
     def config(self, **changes: object) -> SmbConfig:
         settings: dict[str, object] = {
             "address": rf"\\127.0.0.1:{self.server.port}\{self._share}\{self._folder}",
-            "username": USER,
+            "user": USER,
             "password": PASSWORD,
             "encryption": "required" if self._share == ENCRYPTED else "if_asked",
             "connect_timeout_seconds": 2,
-            "answer_timeout_seconds": 3,
+            "read_timeout_seconds": 3,
         }
         return SmbConfig.model_validate({**settings, **changes})
 

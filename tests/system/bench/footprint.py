@@ -104,7 +104,7 @@ def settings(kind: str, folder: Path) -> dict[str, Any]:
             "password": "secret",
             "host_key": f"SHA256:{'a' * 43}",
         },
-        "smb": {"address": f"smb://127.0.0.1:{port}/photos", "username": "cam", "password": "secret"},
+        "smb": {"address": f"smb://127.0.0.1:{port}/photos", "user": "cam", "password": "secret"},
     }
     return {"kind": kind, **each[kind]}
 

@@ -63,7 +63,7 @@ def _smb(area: Any, program: str) -> tuple[dict[str, str], str]:
     server, share, folder = config.address.removeprefix("\\\\").split("\\", 2)
     host, _, port = server.partition(":")
     password = _obscured(program, config.password.get_secret_value())
-    options = {"type": "smb", "host": host, "port": port, "user": config.username, "pass": password}
+    options = {"type": "smb", "host": host, "port": port, "user": config.user, "pass": password}
     return options, f"store:{share}/{folder}"
 
 
