@@ -2,35 +2,102 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from agent.backends import BACKENDS, Destination, S3Config
+from agent.backends import BACKENDS, Destination
 from agent.backends.base import DestinationConfig
 from agent.faults import Advice
 
-SDKS = ["boto3", "botocore", "urllib3", "google_crc32c"]
+PLANTED = "hush-hush"
+SETTINGS: dict[str, dict[str, object]] = {
+    "azure": {"container": "photos", "account": "someone", "account_key": "aHVzaC1odXNo"},
+    "folder": {"path": "./photos"},
+    "ftp": {"host": "nas.local", "user": "anna", "password": PLANTED},
+    "gcs": {"bucket": "photos", "key_json": PLANTED},
+    "s3": {
+        "bucket": "photos",
+        "access_key_id": "key",
+        "secret_access_key": PLANTED,
+        "session_token": PLANTED,
+    },
+    "sftp": {
+        "host": "nas.local",
+        "user": "anna",
+        "password": PLANTED,
+        "key_file": "key",
+        "key_passphrase": PLANTED,
+    },
+    "smb": {"address": "smb://nas/photos", "user": "anna", "password": PLANTED},
+}
+"""For every kind: what it cannot do without, and the secrets that go together."""
+
+SDKS = [
+    "OpenSSL",
+    "asyncssh",
+    "azure",
+    "bcrypt",
+    "boto3",
+    "botocore",
+    "cryptography",
+    "google",
+    "google_crc32c",
+    "msal",
+    "requests",
+    "smbclient",
+    "smbprotocol",
+    "spnego",
+    "urllib3",
+]
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Destination)
+
+
+def loaded_by(code: str) -> str:
+    program = f"import sys\n{code}\nprint([name for name in {SDKS!r} if name in sys.modules])"
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 @pytest.mark.parametrize(
     "code",
     [
         "import agent.backends",
-        "from agent.backends import *; open_backend(S3Config(bucket='bbb'), owner='o').close()",
         "from agent.backends import *; open_backend(FolderConfig(path='/'), owner='o').find('x', 1, None)",
     ],
 )
-def test_no_sdk_is_loaded_before_it_is_needed(code: str) -> None:
-    program = f"import sys\n{code}\nprint([name for name in {SDKS!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+def test_no_sdk_is_loaded_without_need(code: str) -> None:
+    assert loaded_by(code) == "[]"
+
+
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_no_sdk_is_loaded_before_the_first_call(kind: str) -> None:
+    config = BACKENDS[kind][0].__name__
+    opened = f"{config}.model_validate({SETTINGS[kind]!r})"
+    assert loaded_by(f"from agent.backends import *; open_backend({opened}, owner='o').close()") == "[]"
+
+
+def test_every_sdk_is_watched() -> None:
+    """What the extras of the package install, by the names under which it is imported."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    wanted = {
+        re.split(r"[^A-Za-z0-9._-]", each)[0]
+        for extra, packages in project["optional-dependencies"].items()
+        for each in packages
+        if extra != "all"
+    }
+    watched = {package for name in SDKS for package in packages_distributions()[name]}
+    assert len(wanted) >= len(BACKENDS) - 2, "all but a folder and FTP have one"
+    assert wanted <= watched
 
 
 @pytest.mark.parametrize("kind", BACKENDS)
@@ -56,8 +123,9 @@ def _is_bounded(schema: dict[str, Any]) -> bool:
 
 
 def test_the_kind_decides() -> None:
-    assert ADAPTER.validate_python({"kind": "folder", "path": "./photos"}).kind == "folder"
-    assert ADAPTER.validate_python({"kind": "s3", "bucket": "photos"}).kind == "s3"
+    assert SETTINGS.keys() == BACKENDS.keys()
+    for kind, settings in SETTINGS.items():
+        assert type(ADAPTER.validate_python({"kind": kind, **settings})) is BACKENDS[kind][0]
 
 
 S3 = {"kind": "s3", "bucket": "photos"}
@@ -89,13 +157,14 @@ def test_bad_settings(settings: dict[str, object]) -> None:
         ADAPTER.validate_python(settings)
 
 
-def test_secrets_are_secret() -> None:
-    config = S3Config.model_validate(
-        {"bucket": "photos", "access_key_id": "key", "secret_access_key": "hush1", "session_token": "hush2"}
-    )
-    assert "hush" not in repr(config) + str(config) + config.model_dump_json()
-    named = [name for name in S3Config.model_fields if "secret" in name or "token" in name]
-    assert all(isinstance(getattr(config, name), SecretStr) for name in named)
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_secrets_are_secret(kind: str) -> None:
+    config = ADAPTER.validate_python({"kind": kind, **SETTINGS[kind]})
+    for said in (repr(config), str(config), config.model_dump_json()):
+        assert PLANTED not in said and "aHVzaC1odXNo" not in said
+    for name, field in type(config).model_fields.items():
+        if re.search(r"password|passphrase|secret|token|sas$|connection_string|account_key|key_json", name):
+            assert "SecretStr" in str(field.annotation), name
 
 
 @pytest.mark.parametrize("kind", BACKENDS)
