@@ -104,7 +104,7 @@ class DestinationConfig(BaseModel):
     Secrets are `SecretStr`; the module of a Config imports no SDK.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     wanted_digests: ClassVar[frozenset[str]] = frozenset({"sha256"})
     """Fields of `Digests` that `commit` can make use of."""

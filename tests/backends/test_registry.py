@@ -168,6 +168,15 @@ def test_secrets_are_secret(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BACKENDS)
+def test_a_secret_that_is_refused_is_not_repeated(kind: str) -> None:
+    secrets = [name for name, value in SETTINGS[kind].items() if value in (PLANTED, "aHVzaC1odXNo")]
+    for name in secrets:
+        with pytest.raises(ValidationError) as refusal:
+            BACKENDS[kind][0].model_validate(SETTINGS[kind] | {name: [PLANTED], "colour": PLANTED})
+        assert PLANTED not in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", BACKENDS)
 def test_every_fault_has_a_hint_and_a_test(kind: str) -> None:
     table: dict[str, Advice] = import_module(f"agent.backends.{kind}.faults").FAULTS
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("*.py"))

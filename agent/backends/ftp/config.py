@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from agent.backends.base import DestinationConfig, Proof, split_key
 
@@ -14,8 +14,6 @@ _PORTS = {"explicit": 21, "none": 21, "implicit": 990}
 
 class FtpConfig(DestinationConfig):
     """A folder on an FTP server."""
-
-    model_config = ConfigDict(hide_input_in_errors=True)
 
     kind: Literal["ftp"] = Field(
         "ftp", title="Kind", description="An FTP server, encrypted unless told not to."
