@@ -1,4 +1,5 @@
-"""For all tests: lanes that must run fail when they are skipped, and random tests say how to repeat them."""
+"""For all tests: lanes that must run fail when they are skipped, random tests say how to repeat them, and what came of
+the conformance suite is printed."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.backends.matrix import Matrix, as_markdown, as_text
 from tests.backends.slow_link import IS_SLOW
 
 MUST_RUN = frozenset(filter(None, os.environ.get("HOTSHOE_MUST_RUN", "").split(",")))
@@ -53,3 +55,19 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 def _reason(longrepr: object) -> object:
     return longrepr[2] if isinstance(longrepr, tuple) else longrepr
+
+
+_matrix = Matrix()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _matrix.add(report)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    rows = _matrix.rows()
+    if len(rows) > 1:
+        terminalreporter.section("conformance")
+        terminalreporter.write_line(as_text(rows))
+    if file := os.environ.get("HOTSHOE_MATRIX"):
+        Path(file).write_text(as_markdown(rows))
