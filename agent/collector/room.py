@@ -2,8 +2,9 @@
 
 Delivered files go first, least recently looked at. Then parts of other files whose fetch was broken off: they are
 worth nothing yet, and kept they could fill the spool for ever. If there is none and every missing proof waits on a
-destination that is paused or unreachable, the oldest file that is verified somewhere and still the same on its
-card goes; what it is still owed waits for the camera. If none qualifies, fetching waits and says why.
+destination that is paused or unreachable, or for its hours, the oldest file that is verified somewhere and still the
+same on its card goes; what it is still owed waits for the camera, and is fetched again when its destination takes it.
+If none qualifies, fetching waits and says why.
 """
 
 from __future__ import annotations

@@ -109,6 +109,7 @@ class Deliveries:
 
     async def first_rank(self, destination: str, fetching: Sequence[int]) -> int | None:
         """The rank of what `claim` would take; None if that is nothing."""
+        return any(row["waiting_for"] for row in rows)
         rows = await self._store.all(
             f"SELECT d.rank {_claimable(fetching)}", *(destination, *fetching, utc_now())
         )
@@ -126,17 +127,18 @@ class Deliveries:
             )
 
     @shielded
-    async def release(self, destination: str, kinds: Sequence[str] | None = None) -> None:
-        """What waited for the destination's hours need not (None: of every kind)."""
+    async def release(self, destination: str, kinds: Sequence[str] | None = None) -> bool:
+        """What waited for the destination's hours need not (None: of every kind). Says whether the spool lacks any of it."""
         of_kinds = (
             ""
             if kinds is None
             else f" AND (SELECT f.kind FROM file f WHERE f.id = file_id) IN ({_marks(kinds)})"
         )
         async with self._store.transaction():
-            await self._store.do(
-                "UPDATE delivery SET waiting_for = NULL, next_try_at = NULL WHERE destination = ? AND state = 'queued'"
-                f" AND waiting_for = 'schedule'{of_kinds}",
+            rows = await self._store.all(
+                "UPDATE delivery SET next_try_at = NULL, waiting_for = (SELECT CASE f.state WHEN 'evicted' THEN 'camera' END"
+                " FROM file f WHERE f.id = file_id) WHERE destination = ? AND state = 'queued' AND waiting_for = 'schedule'"
+                f"{of_kinds} RETURNING waiting_for",
                 *(destination, *(kinds or ())),
             )
 

@@ -60,13 +60,14 @@ class Files:
     async def known(self, serial: str, storage: int, folder: str, name: str | None = None) -> list[Known]:
         """Every file that was ever seen at this place: in a folder, or under one name in it.
 
-        `is_owed_again`: it was evicted, and a destination that works has not got it yet.
+        `is_owed_again`: it was evicted, and a destination that works, and may have it now, has not got it yet.
         """
         rows = await self._store.all(
             "SELECT id, storage, folder, name, size_bytes AS size, captured, state, skipped_by, is_protected, picture,"
             " clock_ahead_seconds,"
             " state = 'evicted' AND EXISTS (SELECT 1 FROM delivery d JOIN subject s ON s.kind = 'destination'"
-            " AND s.name = d.destination AND s.state = 'ready' WHERE d.file_id = file.id AND d.state = 'queued')"
+            " AND s.name = d.destination AND s.state = 'ready' WHERE d.file_id = file.id AND d.state = 'queued'"
+            " AND d.waiting_for IS NOT 'schedule')"
             " AS is_owed_again FROM file WHERE serial = ? AND storage = ? AND folder = ?"
             + (" AND name = ?" if name else ""),
             *([serial, storage, folder, name] if name else [serial, storage, folder]),
@@ -267,7 +268,7 @@ class Files:
 
     @shielded
     async def mark_evicted(self, file_id: int) -> None:
-        """Step 7: the spool no longer holds the file. What is still owed waits for the camera."""
+        """Step 7: the spool no longer holds the file. What is still owed waits for the camera, or first for its hours."""
         async with self._store.transaction(durable=True):
             await self._store.do(
                 "UPDATE file SET state = 'evicted', ended_at = ? WHERE id = ? AND state = 'fetched'",
@@ -275,7 +276,8 @@ class Files:
                 file_id,
             )
             await self._store.do(
-                "UPDATE delivery SET waiting_for = 'camera' WHERE file_id = ? AND state IN ('queued', 'failed')",
+                "UPDATE delivery SET waiting_for = 'camera' WHERE file_id = ? AND state IN ('queued', 'failed')"
+                " AND waiting_for IS NOT 'schedule'",
                 file_id,
             )
 
@@ -306,11 +308,12 @@ class Files:
 
     async def sacrificeable(self, unreachable: Sequence[str], serial: str, limit: int = 20) -> list[Row]:
         """This camera's fetched files that are verified somewhere and were not deleted from their card, oldest first;
-        none if any file's missing proof does not wait on one of the `unreachable` destinations."""
+        none if any file's missing proof waits neither on one of the `unreachable` destinations nor for the hours of one."""
         marks = ", ".join("?" * len(unreachable))  # NOT IN () is true, NOT IN (NULL) is not
         blocked = await self._store.all(
             "SELECT 1 FROM file f JOIN delivery d ON d.file_id = f.id WHERE f.state = 'fetched'"
-            f" AND d.state IN ('queued', 'uploading', 'failed') AND d.destination NOT IN ({marks}) LIMIT 1",
+            f" AND d.state IN ('queued', 'uploading', 'failed') AND d.waiting_for IS NOT 'schedule' AND d.destination NOT IN ({marks})"
+            " LIMIT 1",
             *unreachable,
         )
         if blocked:

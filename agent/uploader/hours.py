@@ -25,6 +25,13 @@ class Hours:
         ]
         return max(found, default=None)
 
+    async def begin(self, target: Target) -> bool:
+        """Its hours, or we, are new: nothing may be fetched again for it only to wait. Says what `open_up` says."""
+        target.held.clear()
+        is_missed = await self._ledger.deliveries.release(target.name)
+        await self.hold(target)
+        return is_missed
+
     async def hold(self, target: Target) -> None:
         """Whatever is queued and may not go now says so, and until when."""
         closed: dict[float, list[Media]] = {}
@@ -35,10 +42,13 @@ class Hours:
             target.held.update(kinds)
             await self._ledger.deliveries.hold(target.name, kinds, self._alarm(until))
 
-    async def open_up(self, targets: Iterable[Target]) -> None:
-        """Hours that begin are seen by the clock as it is: it may have been set since."""
+    async def open_up(self, targets: Iterable[Target]) -> bool:
+        """Hours that begin are seen by the clock as it is: it may have been set since. Says whether the spool lacks
+        any of what may go now."""
+        is_missed = False
         for target in list(targets):
             opened = [kind for kind in target.held if self.closed_until(target, kind) is None]
             if opened:
                 target.held.difference_update(opened)
-                await self._ledger.deliveries.release(target.name, opened)
+                is_missed |= await self._ledger.deliveries.release(target.name, opened)
+        return is_missed

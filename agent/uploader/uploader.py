@@ -67,9 +67,10 @@ class Uploader:
             await self._ledger.cameras.set_subject("destination", target.name, "ready")
         if subject and subject.fingerprint == target.fingerprint and subject.exclusive:
             target.exclusive = Exclusive(subject.exclusive)
-        await self._ledger.deliveries.release(target.name)
         target.pace.zone = self.hours.every.zone
         self.targets[target.name] = target
+        if await self.hours.begin(target):
+            self.on_back()
         self._ledger.wake()
 
     async def retire(self) -> None:
@@ -89,8 +90,8 @@ class Uploader:
         """Take over another limit, of the destination `name` or of all together, without disturbing any upload."""
         (self.targets[name].pace if name else self.hours.every).schedule = limit
         for target in self.targets.values() if name is None else (self.targets[name],):
-            target.held.clear()
-            await self._ledger.deliveries.release(target.name)
+            if await self.hours.begin(target):
+                self.on_back()
 
     async def remove(self, name: str) -> None:
         """Stop delivering to `name`; what is under way keeps its partial and is queued again."""
@@ -135,7 +136,8 @@ class Uploader:
                 if self._alarms and min(self._alarms) <= now:
                     self._alarms = [alarm for alarm in self._alarms if alarm > now]
                     self._looks += 1
-                await self.hours.open_up(self.targets.values())
+                if await self.hours.open_up(self.targets.values()):
+                    self.on_back()
                 if not await self._start_what_fits():
                     self._sweeper.begin(self.targets.values())
                     await self._wait(seen)

@@ -20,6 +20,8 @@ from tests.collector.workbench import TIMEOUT_SECONDS, Workbench
 from tests.ledger.given import RECEIPT, SIZE_ONLY, keys_of, shot
 
 BUDGET = 1000
+KIND = shot().kind
+TONIGHT = "2999-01-01T22:00:00.000Z"
 
 
 class Cards:
@@ -210,6 +212,35 @@ async def test_the_sacrifice_is_fetched_again_when_its_destination_is_back(full:
     await full.ledger.cameras.set_subject("destination", "cloud", "ready")
     known = await full.ledger.files.known(SERIAL, 1, "100CANON", "A.JPG")
     assert [each.is_owed_again for each in known] == [True]
+
+
+async def test_who_is_outside_its_hours_counts_like_one_that_is_away(full: Full) -> None:
+    """Or a spool full of movies that wait for the night would stop the photos as well."""
+    await full.holds("A.MP4", 800, ("archive", "cloud"))
+    await full.deliver("archive")
+    await full.ledger.deliveries.hold("cloud", [KIND], TONIGHT)
+    await full.make(900)
+    assert await full.states() == {"A.MP4": "evicted", "new.JPG": "discovered"}
+    assert full.cards.asked == ["A.MP4"]
+    (row,) = [each for each in await full.ledger.views.undelivered() if each["name"] == "A.MP4"]
+    assert (row["destination"], row["waiting_for"]) == ("cloud", "schedule")
+    known = await full.ledger.files.known(SERIAL, 1, "100CANON", "A.MP4")
+    assert [each.is_owed_again for each in known] == [False], "fetched now, it would only wait again"
+    assert await full.ledger.deliveries.release("cloud", [KIND])
+    known = await full.ledger.files.known(SERIAL, 1, "100CANON", "A.MP4")
+    assert [each.is_owed_again for each in known] == [True]
+
+
+async def test_one_that_may_go_now_is_waited_for_whatever_waits_for_its_hours(full: Full) -> None:
+    await full.holds("A.MP4", 500, ("archive", "cloud"))
+    await full.deliver("archive")
+    await full.ledger.deliveries.hold("cloud", [KIND], TONIGHT)
+    await full.holds("B.JPG", 300, ("cloud",))
+    task, _ = await full.waits(400)
+    assert not full.cards.asked
+    await full.deliver("cloud")
+    await full.goes_on(task)
+    assert await full.states() == {"A.MP4": "fetched", "B.JPG": "evicted", "new.JPG": "discovered"}
 
 
 async def test_what_is_proven_nowhere_stays(full: Full) -> None:

@@ -412,6 +412,20 @@ async def test_hours_hold_what_is_queued_of_a_kind_at_one_destination(ledger: Le
     assert await ledger.deliveries.first_rank("archive", []) is None
     await ledger.deliveries.release("archive", ["jpeg", "raw"])
     assert await ledger.deliveries.claim("archive", []) is None
-    await ledger.deliveries.release("archive", ["video"])
+    assert not await ledger.deliveries.release("archive", ["video"]), "it lies in the spool"
     assert await ledger.deliveries.first_rank("archive", []) == 3
     assert (await claimed(ledger)).file_id == first
+
+
+async def test_what_is_evicted_outside_its_hours_waits_for_them_and_then_for_the_camera(
+    ledger: Ledger,
+) -> None:
+    file_id = await fetched(ledger, to=["archive", "cloud"])
+    await ledger.deliveries.finish_delivery((await claimed(ledger)).id, RECEIPT)
+    await ledger.deliveries.hold("cloud", ["jpeg"], FUTURE)
+    await ledger.files.mark_evicted(file_id)
+    held = await delivery_of(ledger, file_id, "cloud")
+    assert (held["waiting_for"], held["next_try_at"]) == ("schedule", FUTURE)
+    assert await ledger.deliveries.release("cloud"), "the spool lacks it"
+    held = await delivery_of(ledger, file_id, "cloud")
+    assert (held["waiting_for"], held["next_try_at"]) == ("camera", None)

@@ -17,7 +17,17 @@ import pytest
 from agent.cli.hints import hint_of
 from tests.backends.disks import small_disk
 from tests.simcam.simcam import SimCamera
-from tests.system.living import Living, Tables, configuration, held, hotshoe, impatient, living, on_card
+from tests.system.living import (
+    Living,
+    Tables,
+    configuration,
+    held,
+    hotshoe,
+    impatient,
+    living,
+    on_card,
+    published,
+)
 
 pytestmark = [pytest.mark.system, pytest.mark.usefixtures("impatient")]
 __all__ = ["impatient"]
@@ -231,6 +241,43 @@ async def test_what_was_sacrificed_arrives_when_nothing_else_is_owed(tmp_path: P
             await here.delivered()
             assert held(tmp_path / "far") == on_card(camera, but=frozenset({second}))
             assert held(tmp_path / "near") == on_card(camera)
+
+
+async def test_movies_that_wait_for_the_night_stop_no_photo(tmp_path: Path) -> None:
+    """They are given up for what goes now, and fetched again when their hours have come, not before."""
+    far: dict[str, object] = {"kind": "folder", "path": "far"}
+    near: Tables = {"near": {"kind": "folder", "path": "near"}}
+    budget: Tables = {"spool": {"budget": "3500 KB"}}
+    with SimCamera("eos-r7", "3:1M:MP4") as camera:
+        by_day = {**near, "far": {**far, "limit": ["pause video"]}}
+        config = configuration(tmp_path, {"main": camera}, by_day, more=budget)
+        async with living(config) as here:
+
+            async def movies_wait() -> bool:
+                rows = [row for name, row in (await here.files()).items() if name.startswith("MVI")]
+                waiting = [each["waiting_for"] for row in rows for each in row["deliveries"]]
+                return len(rows) == 3 and sorted(map(str, waiting)) == ["None"] * 3 + ["schedule"] * 3
+
+            async def photos_are_there() -> bool:
+                return len(published(tmp_path / "far")) == 4 and len(published(tmp_path / "near")) == 7
+
+            await here.until(movies_wait, "the movies are near, and wait for the night")
+            camera.shoot("JPG:1M", count=4)
+            await here.until(photos_are_there, "the photos are everywhere")
+            assert await movies_wait()
+            assert {name for name, _ in await evicted(here)} & {
+                "MVI_0001.MP4",
+                "MVI_0002.MP4",
+                "MVI_0003.MP4",
+            }
+            assert camera.stats.object_bytes < 7 * MB + 7 * SMALL, "nothing was fetched twice"
+            again = sum(name.startswith("MVI") for name, _ in await evicted(here))
+
+            configuration(tmp_path, {"main": camera}, {**near, "far": far}, more=budget)
+            assert (await here.hotshoe("reload")).text == "Taken over."
+            await here.delivered()
+            assert held(tmp_path / "far") == held(tmp_path / "near") == on_card(camera)
+            assert camera.stats.object_bytes < (7 + again) * MB + 7 * SMALL, "and then once"
 
 
 # -- the disk --------------------------------------------------------------------------------------------

@@ -265,6 +265,38 @@ async def test_a_limited_upload_holds_nothing_open_over_a_long_wait(
     bench.run()
     began = time.monotonic()
     await bench.until_delivery(file, "uploading")
+async def test_what_the_spool_gave_up_is_wanted_from_the_camera_when_its_hours_come(
+    bench: Workbench, memory: Destination
+) -> None:
+    clock = await closed_for_movies(bench, memory)
+    wanted: list[str] = []
+    bench.uploader.on_back = lambda: wanted.append("again")
+    movies = [await bench.fetched(f"{n}.MP4", kind=Media.VIDEO) for n in range(2)]
+    bench.run()
+    for movie in movies:
+        await bench.until_delivery(movie, "queued", waiting_for="schedule")
+    await bench.spool.evict(movies[0].id)
+    await bench.ledger.files.mark_evicted(movies[0].id)
+    assert not wanted
+    clock.at = NOON + 10 * 3600
+    bench.ledger.wake()
+    await bench.until_done(movies[1])
+    assert wanted == ["again"] and (await bench.delivery(movies[0]))["waiting_for"] == "camera"
+
+
+async def test_a_restart_outside_the_hours_wants_nothing_from_the_camera(
+    bench: Workbench, memory: Destination
+) -> None:
+    await bench.ledger.cameras.set_subject("destination", "archive", "ready")
+    movie = await bench.fetched("A.MP4", kind=Media.VIDEO)
+    await bench.spool.evict(movie.id)
+    await bench.ledger.files.mark_evicted(movie.id)
+    await bench.add(memory, limit=["pause video"])
+    assert (await bench.delivery(movie))["waiting_for"] == "schedule", (
+        "before any file is fetched to find out"
+    )
+
+
 
     await bench.until_calls(memory, "close upload", 2)
     assert len(bench.progress.transfers) == 1, "and it is still shown"
