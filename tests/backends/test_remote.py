@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path as Folder
 
 import pytest
 
 from agent.backends.base import Entry, Exclusive, Presence, Proof
-from agent.backends.remote import NO_FILE, Path, RemoteBackend
+from agent.backends.remote import NO_FILE, Path, RemoteBackend, Tree
 from agent.backends.remote.pool import Pool
 from agent.faults import Advice, Fault, Kind, Scope, fault
 from tests.backends.conformance import content_of, deliver, digests_of, send
@@ -20,6 +20,7 @@ FAULTS = {
     "local.damaged": Advice(Kind.RETRYABLE, "damaged", _ITEM),
     "local.bad_key": Advice(Kind.PERMANENT, "bad", _ITEM),
     "local.busy": Advice(Kind.RETRYABLE, "busy", _ITEM),
+    "local.refused_name": Advice(Kind.PERMANENT, "refused", _ITEM),
     "local.full": Advice(Kind.RETRYABLE, "full"),
     "local.missing": Advice(Kind.NEEDS_USER, "missing"),
     "local.lost": Advice(Kind.RETRYABLE, "lost"),
@@ -100,7 +101,7 @@ class LocalTree:
         assert isinstance(file, int)
         return LocalWriter(self, path, file)
 
-    def read(self, path: Path) -> Iterator[bytes]:
+    def read(self, path: Path) -> Generator[bytes, None, None]:
         content = self._call("read", path, lambda place: place.read_bytes())
         assert isinstance(content, bytes)
         yield content
@@ -117,9 +118,12 @@ class LocalTree:
     def remove(self, path: Path) -> None:
         self._call("remove", path, lambda place: place.unlink(missing_ok=True))
 
-    def list(self, folders: Path) -> Iterator[Entry]:
-        for place in self._server.root.joinpath(*folders).iterdir():
-            yield Entry(name=place.name, is_folder=place.is_dir(), size=place.stat().st_size)
+    def list(self, folders: Path) -> Generator[Entry, None, None]:
+        try:
+            for place in self._server.root.joinpath(*folders).iterdir():
+                yield Entry(name=place.name, is_folder=place.is_dir(), size=place.stat().st_size)
+        finally:
+            self._server.calls.append("end of list")
 
     def free_bytes(self) -> int | None:
         return self._server.free
@@ -229,6 +233,52 @@ def test_names_come_to_an_end(server: Server, backend: LocalBackend) -> None:
         backend.start("x.mp4", 5, "tag")
 
 
+@pytest.mark.parametrize("way", ["commit", "drop"])
+def test_a_second_name_that_was_never_noted_is_removed_too(
+    server: Server, backend: LocalBackend, way: str
+) -> None:
+    """The agent was killed after `start` had made it, and before the changed token was saved."""
+    content = content_of(CHUNK)
+    (server.root / ".hotshoe-tag.part").write_bytes(content[:10])
+    server.held.add(".hotshoe-tag.part")
+    backend.start("x.mp4", len(content), "tag").close()
+    server.held.clear()
+    assert server.names() == [".hotshoe-tag.2.part", ".hotshoe-tag.part"]
+    if way == "drop":
+        backend.drop("x.mp4", "tag")
+        assert server.names() == []
+    else:
+        assert not deliver(backend, "x.mp4", content, "tag").has_leftovers
+        assert server.names() == ["x.mp4"]
+
+
+def test_a_name_that_is_refused_at_last_leaves_nothing(server: Server, backend: LocalBackend) -> None:
+    def refuse() -> None:
+        raise fault(FAULTS, "local.refused_name")
+
+    server.before["rename"] = refuse
+    with pytest.raises(Fault, match=r"local\.refused_name"):
+        deliver(backend, "x?.jpg", b"x")
+    assert server.names() == []
+
+
+def test_a_listing_has_ended_when_its_connection_goes_back(
+    server: Server, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        (server.root / f"{number}.jpg").write_bytes(b"")
+    give_back = backend._pool.give_back
+
+    def look(tree: Tree) -> None:
+        server.calls.append("given back")
+        give_back(tree)
+
+    monkeypatch.setattr(backend._pool, "give_back", look)
+    monkeypatch.setattr("agent.backends.remote.backend._MOST_ENTRIES", 2)
+    assert len(backend.browse("")) == 2
+    assert server.calls == ["end of list", "given back"]
+
+
 def test_a_rename_whose_answer_was_lost_is_not_sent_again(server: Server, backend: LocalBackend) -> None:
     content = content_of(CHUNK + 1)
     upload = backend.start("x.mp4", len(content), "tag")
@@ -241,6 +291,8 @@ def test_a_rename_whose_answer_was_lost_is_not_sent_again(server: Server, backen
     with pytest.raises(Fault, match=r"local\.exists"):
         backend.start("x.mp4", len(content), "tag")
     assert backend.find("x.mp4", len(content), digests_of(content)).presence is Presence.SAME
+    backend.drop("x.mp4", "tag")
+    assert not backend._context.doubtful, "nothing is remembered for ever"
     assert server.calls.count("write") == writes
     assert server.names() == ["x.mp4"]
 

@@ -203,7 +203,7 @@ def test_no_thread_task_or_complaint_is_left(area: OpenSSHArea, caplog: pytest.L
         deliver(backend, "x.jpg", content)
         reading = tree_at(stack, area.config()).read(("x.jpg",))
         next(reading)
-        reading.close()  # type: ignore[attr-defined]
+        reading.close()
         uploads = [backend.start(f"{number}.mp4", len(content), f"token{number}") for number in range(2)]
         send(uploads[0], content, 1)
         area.server.process.pause()

@@ -178,7 +178,7 @@ def test_a_long_listing_comes_in_parts(area: SambaArea, trees: Callable[..., Smb
     assert {entry.name for entry in tree.list(())} == names
     some = tree.list(())
     next(some)
-    some.close()  # type: ignore[attr-defined]
+    some.close()
     assert tree.size(("0000 Größe 📷.jpg",)) == 0
 
 
@@ -375,7 +375,7 @@ def stop_reading(tree: SmbTree, pause: Pause) -> None:
     content = tree.read(("big",))
     next(content)
     pause()
-    content.close()  # type: ignore[attr-defined]
+    content.close()
     tree.size(PART)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from itertools import islice
 
 from agent.backends.base import RESERVED, Entry
@@ -83,7 +83,7 @@ class FtpTree:
             # Refused although it was ours to write once: as servers on Windows do.
             raise self._held_by_another(refusal, "ftp.forbidden") if exists else refusal from None
 
-    def read(self, path: Path) -> Iterator[memoryview]:
+    def read(self, path: Path) -> Generator[memoryview, None, None]:
         connection = self._ready()
         try:
             data = opened(connection, "RETR", self._at(path))
@@ -119,7 +119,7 @@ class FtpTree:
         if reply.code >= 400:
             raise connection.refused("DELE", reply)
 
-    def list(self, folders: Path) -> Iterator[Entry]:
+    def list(self, folders: Path) -> Generator[Entry, None, None]:
         connection = self._ready()
         reply = connection.say("CWD", self._at(folders))
         if reply.code == _NO_SUCH_FILE:
@@ -231,7 +231,7 @@ class FtpTree:
                 return fault(FAULTS, "ftp.refused_name", connection.cleaned(reply))
         return connection.refused("MKD", reply)
 
-    def _looked_at(self, folders: Path) -> Iterator[Entry]:
+    def _looked_at(self, folders: Path) -> Generator[Entry, None, None]:
         """List where there is no MLSD: as ls does, or else by names, of which each is asked for."""
         # -a shows hidden files as well, to servers with a Unix heart. Others may take it for a name.
         if entries := ls_entries_of(self._lines(folders, "LIST", "-a")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from itertools import islice
 from threading import Lock
 
@@ -23,6 +24,7 @@ from agent.backends.base import (
     Upload,
     split_key,
 )
+from agent.backends.remote.partials import parsed
 from agent.backends.remote.pool import Pool
 from agent.backends.remote.tree import Path, Tree
 from agent.backends.remote.upload import Context, RemoteUpload, forgiving, removed, sha256_of
@@ -62,8 +64,10 @@ class RemoteBackend:
 
     def drop(self, key: str, token: str) -> None:
         path = self._path(key)
+        tag, _ = parsed(token)
+        self._context.doubtful.discard(tag)
         with self._pool.borrowed() as tree:
-            removed(tree, path, token)
+            removed(tree, path, tag)
 
     def check(self) -> Check:
         self.exclusive = None  # the server may have changed; until it is known, every commit looks
@@ -80,9 +84,8 @@ class RemoteBackend:
 
     def browse(self, path: str) -> Sequence[Entry]:
         folders = self._path(path.strip("/")) if path.strip("/") else ()
-        with self._pool.borrowed() as tree:
-            seen = (entry for entry in tree.list(folders) if not entry.name.startswith("."))
-            entries = list(islice(seen, _MOST_ENTRIES))
+        with self._pool.borrowed() as tree, closing(tree.list(folders)) as listing:
+            entries = list(islice((each for each in listing if not each.name.startswith(".")), _MOST_ENTRIES))
         return sorted(entries, key=lambda entry: (not entry.is_folder, entry.name))
 
     def close(self) -> None:

@@ -35,8 +35,11 @@ def beside(path: Path, tag: str, number: int) -> Path:
     return (*path[:-1], f"{RESERVED}{tag}{infix}.part")
 
 
-def earlier(path: Path, token: str) -> Iterator[Path]:
-    """Yield the partials that were given up for the one that `token` names."""
-    tag, number = parsed(token)
-    for each in range(1, number):
-        yield beside(path, tag, each)
+def others(path: Path, tag: str, number: int) -> Iterator[Path]:
+    """Yield every partial of `tag` but the one with `number`.
+
+    A later one as well: an agent that was killed before it could note a changed token has made one.
+    """
+    for each in range(1, MOST_NAMES + 1):
+        if each != number:
+            yield beside(path, tag, each)

@@ -5,7 +5,7 @@ Every call is bounded in time by the implementation, and raises nothing but `Fau
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Protocol
 
 from agent.backends.base import Entry
@@ -56,8 +56,8 @@ class Tree(Protocol):
         has the file open.
         """
 
-    def read(self, path: Path) -> Iterator[bytes | memoryview]:
-        """Yield the content. May be closed early."""
+    def read(self, path: Path) -> Generator[bytes | memoryview, None, None]:
+        """Yield the content. May be closed early, before anything else is asked."""
 
     def rename(self, path: Path, to: Path) -> None:
         """Raises ``<kind>.exists`` where the server refuses to replace `to`."""
@@ -65,8 +65,11 @@ class Tree(Protocol):
     def remove(self, path: Path) -> None:
         """Remove a file; harmless when there is none. Raises ``<kind>.busy`` as `open` does."""
 
-    def list(self, folders: Path) -> Iterator[Entry]:
-        """Yield what lies in a folder, in any order, as it comes; nothing for a folder that is not there."""
+    def list(self, folders: Path) -> Generator[Entry, None, None]:
+        """Yield what lies in a folder, in any order, as it comes; nothing for a folder that is not there.
+
+        May be closed early, before anything else is asked.
+        """
 
     def free_bytes(self) -> int | None:
         """Return the room that is left for us, None where the protocol cannot say."""

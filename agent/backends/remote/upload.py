@@ -9,7 +9,7 @@ from contextlib import suppress
 import msgspec
 
 from agent.backends.base import Digests, Exclusive, Proof, Receipt
-from agent.backends.remote.partials import MOST_NAMES, beside, earlier, parsed, token_of
+from agent.backends.remote.partials import MOST_NAMES, beside, others, parsed, token_of
 from agent.backends.remote.pool import Pool
 from agent.backends.remote.tree import Path, Tree, Writer
 from agent.faults import Advice, Fault, fault
@@ -54,6 +54,7 @@ class RemoteUpload:
         self._make_folders = make_folders
         self.token = token
         self._tag, self._number = parsed(token)
+        self._is_first_attempt = self._number == 1
         self._writer: Writer | None = None
         self._receipt: Receipt | None = None
         self._tree: Tree | None = context.pool.take()
@@ -92,7 +93,7 @@ class RemoteUpload:
                 exclusive=exclusive,
                 checksum=f"sha256:{digests.sha256}" if proven else None,
                 location=self._connection.location(self._path),
-                has_leftovers=not self._clear_earlier(),
+                has_leftovers=not self._clear_others(),
             )
         return self._receipt
 
@@ -130,6 +131,7 @@ class RemoteUpload:
         tree = self._connection
         while True:
             held = tree.size(self._partial)
+            self._is_first_attempt &= held is None
             if held is None and self._tag in self._context.doubtful:
                 self._refuse_what_is_published(tree)
             try:
@@ -147,7 +149,7 @@ class RemoteUpload:
                 raise self._context.fault("full", f"{wanted} bytes wanted, {free} free")
 
     def _go_on(self, tree: Tree, held: int) -> None:
-        if held > self._size:  # not of this file
+        if not 0 <= held <= self._size:  # not of this file
             held = 0
         self.offset = held
         if held == self._size and held:
@@ -194,16 +196,20 @@ class RemoteUpload:
         self._context.doubtful.add(self._tag)
         try:
             tree.rename(self._partial, self._path)
-        except Fault:
+        except Fault as refusal:
             if tree.is_usable:  # so this was the answer
                 self._context.doubtful.discard(self._tag)
+                if refusal.code == f"{self._context.kind}.refused_name":  # and will be the same next time
+                    forgiving(tree, self._partial)
             raise
         self._context.doubtful.discard(self._tag)
         return exclusive
 
-    def _clear_earlier(self) -> bool:
+    def _clear_others(self) -> bool:
+        if self._is_first_attempt:
+            return True
         try:
-            for path in earlier(self._path, self.token):
+            for path in others(self._path, self._tag, self._number):
                 self._connection.remove(path)
         except Fault:
             return False
@@ -226,13 +232,12 @@ def sha256_of(tree: Tree, path: Path) -> str:
     return digest.hexdigest()
 
 
-def removed(tree: Tree, path: Path, token: str) -> None:
-    """Remove every partial of `token`. Raises the last refusal, when all were tried."""
+def removed(tree: Tree, path: Path, tag: str) -> None:
+    """Remove every partial of `tag`. Raises the last refusal, when all were tried."""
     refusal: Fault | None = None
-    tag, number = parsed(token)
-    for each in range(number, 0, -1):
+    for partial in others(path, tag, 0):
         try:
-            tree.remove(beside(path, tag, each))
+            tree.remove(partial)
         except Fault as caught:
             if not tree.is_usable:
                 raise

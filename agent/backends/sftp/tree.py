@@ -12,7 +12,7 @@ the same bytes to the same places. Servers that do lock (Windows, protocol 6) sa
 from __future__ import annotations
 
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from typing import Any
 
 import asyncssh
@@ -74,7 +74,7 @@ class SftpTree:
                 raise
         return writer
 
-    def read(self, path: Path) -> Iterator[bytes]:
+    def read(self, path: Path) -> Generator[bytes, None, None]:
         file = self._session.ask(self._open_file(path, asyncssh.FXF_READ))
         receiver = Receiver(
             file, block_bytes(self._client.limits.max_read_len), self._config.read_timeout_seconds
@@ -101,7 +101,7 @@ class SftpTree:
             if refusal.code != "sftp.missing":
                 raise self._session.explained(refusal) from refusal
 
-    def list(self, folders: Path) -> Iterator[Entry]:
+    def list(self, folders: Path) -> Generator[Entry, None, None]:
         names = self._client.scandir(self._at(folders))
         try:
             while batch := self._session.ask(_some(names)):

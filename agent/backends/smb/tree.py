@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -94,7 +94,7 @@ class SmbTree:
     def open(self, path: Path, offset: int) -> SmbWriter:
         return _patiently(lambda: self._open_partial(path, offset))
 
-    def read(self, path: Path) -> Iterator[bytes | memoryview]:
+    def read(self, path: Path) -> Generator[bytes | memoryview, None, None]:
         """Some pieces are asked for ahead of the one that is handed out."""
         with self._opened(path, FilePipePrinterAccessMask.FILE_READ_DATA, options=_FILE) as file:
             size, wanted, got = int(file.end_of_file), 0, 0
@@ -145,7 +145,7 @@ class SmbTree:
             if refusal.code != "smb.gone":
                 raise
 
-    def list(self, folders: Path) -> Iterator[Entry]:
+    def list(self, folders: Path) -> Generator[Entry, None, None]:
         try:
             with self._opened(folders, DirectoryAccessMask.FILE_LIST_DIRECTORY, options=_AS_FOLDER) as folder:
                 while found := self._next_entries(folders, folder):
