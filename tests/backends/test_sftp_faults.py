@@ -15,6 +15,7 @@ from tenacity import Retrying, stop_after_delay, wait_fixed
 from agent.backends import SftpConfig
 from agent.backends.base import Exclusive
 from agent.backends.sftp.faults import FAULTS
+from agent.backends.sftp.tree import SftpTree
 from agent.faults import Fault
 from tests.backends.conformance import digests_of
 from tests.backends.disks import lock, small_disk
@@ -366,6 +367,24 @@ def somebody_makes_it_again_and_again(places: Places) -> Fault:
 @provokes("sftp.busy")
 def somebody_holds_it(places: Places) -> Fault:
     files = failing(lambda: status(17), "open")
+    return delivery_fault(places.in_process(files=files))
+
+
+@provokes("sftp.gone")
+def a_file_that_somebody_has_just_moved_away(places: Places) -> Fault:
+    """As for a worker that was overtaken: the partial has been published by another."""
+    backend = places.backend()
+    upload = backend.start("x.jpg", 10, "token1")
+    upload.write(memoryview(b"0123456789"))
+    (places.area.root / ".hotshoe-token1.part").rename(places.area.root / "y.jpg")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SftpTree, "size", lambda tree, path: 10 if path[-1].endswith(".part") else None)
+        return fault_of(lambda: upload.commit(digests_of(b"0123456789")))
+
+
+@provokes("sftp.gone")
+def a_partial_that_is_gone_at_the_rename(places: Places) -> Fault:
+    files = failing(lambda: asyncssh.SFTPNoSuchFile("moved"), "rename")
     return delivery_fault(places.in_process(files=files))
 
 

@@ -39,6 +39,9 @@ FAULTS: dict[str, Advice] = {
     "sftp.damaged": Advice(
         Kind.RETRYABLE, "The copy on the server differs from the file: it is sent again.", Scope.ITEM
     ),
+    "sftp.gone": Advice(
+        Kind.RETRYABLE, "The file or its folder was moved away on the server: it is sent again.", Scope.ITEM
+    ),
     "sftp.unclassified": Advice(
         Kind.RETRYABLE, "The server refused for a reason that is not known here: see the details."
     ),

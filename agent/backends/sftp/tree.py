@@ -75,7 +75,10 @@ class SftpTree:
         return writer
 
     def read(self, path: Path) -> Generator[bytes, None, None]:
-        file = self._session.ask(self._open_file(path, asyncssh.FXF_READ))
+        try:
+            file = self._session.ask(self._open_file(path, asyncssh.FXF_READ))
+        except Fault as refusal:
+            raise self._explained(refusal) from refusal
         receiver = Receiver(
             file, block_bytes(self._client.limits.max_read_len), self._config.read_timeout_seconds
         )
@@ -92,7 +95,7 @@ class SftpTree:
         except Fault as refusal:
             if refusal.code == "sftp.failure" and self.size(to) is not None:
                 raise fault(FAULTS, "sftp.exists", refusal.detail) from refusal
-            raise self._session.explained(refusal) from refusal
+            raise self._explained(refusal) from refusal
 
     def remove(self, path: Path) -> None:
         try:
@@ -225,7 +228,7 @@ class SftpTree:
                 refusal = caught
             # Protocol 3 says no more than "failure" about a name that is taken.
             if refusal.code not in ("sftp.failure", "sftp.exists") or self.size(path) is None:
-                raise self._session.explained(refusal) from refusal
+                raise self._explained(refusal) from refusal
             self.remove(path)
         raise fault(FAULTS, "sftp.busy", "somebody else makes it again and again") from refusal
 
@@ -233,7 +236,13 @@ class SftpTree:
         try:
             return self._session.ask(self._open_file(path, asyncssh.FXF_WRITE))
         except Fault as refusal:
-            raise self._session.explained(refusal) from refusal
+            raise self._explained(refusal) from refusal
+
+    def _explained(self, refusal: Fault) -> Fault:
+        """As the session's; and what is missing below a root that is there is no matter of the settings."""
+        if refusal.code == "sftp.missing" and self._is_folder(()):
+            return fault(FAULTS, "sftp.gone", refusal.detail)
+        return self._session.explained(refusal)
 
 
 class SftpWriter:
