@@ -109,7 +109,6 @@ class Deliveries:
 
     async def first_rank(self, destination: str, fetching: Sequence[int]) -> int | None:
         """The rank of what `claim` would take; None if that is nothing."""
-        return any(row["waiting_for"] for row in rows)
         rows = await self._store.all(
             f"SELECT d.rank {_claimable(fetching)}", *(destination, *fetching, utc_now())
         )
@@ -141,6 +140,7 @@ class Deliveries:
                 f"{of_kinds} RETURNING waiting_for",
                 *(destination, *(kinds or ())),
             )
+        return any(row["waiting_for"] for row in rows)
 
     async def leftovers(
         self, destination: str, after_id: int = 0, limit: int = 20

@@ -251,20 +251,6 @@ async def test_other_hours_count_at_once_and_so_does_a_restart(bench: Workbench,
     await bench.until_done(photo)
 
 
-# -- limits
-
-
-async def test_a_limited_upload_holds_nothing_open_over_a_long_wait(
-    bench: Workbench, memory: Destination, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """100 bytes a chunk and 1,000 bytes a second: a tenth of a second of waiting, where a hundredth may stand open."""
-    monkeypatch.setattr(attempt_module, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(attempt_module, "IDLE_SECONDS", 0.02)
-    await bench.checked(memory, limit=["1k"])
-    file = await bench.fetched(size=1250)
-    bench.run()
-    began = time.monotonic()
-    await bench.until_delivery(file, "uploading")
 async def test_what_the_spool_gave_up_is_wanted_from_the_camera_when_its_hours_come(
     bench: Workbench, memory: Destination
 ) -> None:
@@ -297,6 +283,20 @@ async def test_a_restart_outside_the_hours_wants_nothing_from_the_camera(
     )
 
 
+# -- limits
+
+
+async def test_a_limited_upload_holds_nothing_open_over_a_long_wait(
+    bench: Workbench, memory: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100 bytes a chunk and 1,000 bytes a second: a tenth of a second of waiting, where a hundredth may stand open."""
+    monkeypatch.setattr(attempt_module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(attempt_module, "IDLE_SECONDS", 0.02)
+    await bench.checked(memory, limit=["1k"])
+    file = await bench.fetched(size=1250)
+    bench.run()
+    began = time.monotonic()
+    await bench.until_delivery(file, "uploading")
 
     await bench.until_calls(memory, "close upload", 2)
     assert len(bench.progress.transfers) == 1, "and it is still shown"
