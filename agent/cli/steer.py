@@ -66,7 +66,7 @@ def send(arguments: argparse.Namespace) -> int:
 _GOOD = ("queued", "under way", "delivered already")
 _OUTCOMES = {
     "not ready": "its size is not final yet; try again in a moment",
-    "gone": "is no longer on its card, and was never fetched",
+    "gone": "is neither on its card nor here any more",
     "off its card": "was deleted from its card once it was delivered, and is not here any more: take it from where it lies",
     "no route": "no route names a destination for it; say where with --to",
     "unknown": "there is no file of that number (hotshoe files lists them)",

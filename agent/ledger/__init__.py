@@ -11,8 +11,9 @@ import sqlite3
 from pathlib import Path
 
 from agent.ledger.cameras import CameraRow, Cameras, Subject
-from agent.ledger.deliveries import Deliveries, Job, Outcome
+from agent.ledger.deliveries import Deliveries
 from agent.ledger.files import Files, Known, NewDelivery, NewFile
+from agent.ledger.jobs import Job, Outcome
 from agent.ledger.journal import Journal, Proven
 from agent.ledger.store import LedgerLocked, LedgerUnusable, Row, Store, as_text, explained, utc_now
 from agent.ledger.views import Orders, Views

@@ -5,32 +5,15 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from agent.ledger.store import Store, shielded, utc_now
+from agent.ledger.jobs import Holder, Job, Outcome
+from agent.ledger.store import Store, as_text, shielded, utc_now
 
-
-class Job(msgspec.Struct, frozen=True):
-    """A delivery that a worker has claimed, with what it needs of its file."""
-
-    id: int
-    file_id: int
-    destination: str
-    wanted_key: str
-    key: str
-    token: str
-    tries: int
-    is_partial_stale: bool  # the partial was made from an earlier fetch of the file
-    shared_with: int | None
-    rank: int
-    identity: str
-    name: str
-    kind: str
-    size: int
-    generation: int
-    sha256: str | None
-    crc32c: str | None
+LONGEST_WAIT = timedelta(minutes=20)
+"""For a next try, but for what waits for its hours: a destination may ask for 15."""
 
 
 def _marks(values: Sequence[object]) -> str:
@@ -38,35 +21,22 @@ def _marks(values: Sequence[object]) -> str:
 
 
 def _claimable(fetching: Sequence[int]) -> str:
-    """The next delivery `d` of a destination. Parameters: destination, *fetching, now."""
+    """The next delivery `d` of a destination. Parameters: destination, *fetching, *_moments()."""
     return (
         "FROM delivery d JOIN file f ON f.id = d.file_id WHERE d.state = 'queued' AND d.waiting_for IS NOT 'schedule'"
         f" AND d.destination = ? AND (f.state = 'fetched' OR (f.state = 'fetching' AND f.id IN ({_marks(fetching)})))"
-        " AND (d.next_try_at IS NULL OR d.next_try_at <= ?) AND (d.shared_with IS NULL OR (f.state = 'fetched' AND EXISTS"
+        " AND (d.next_try_at IS NULL OR d.next_try_at NOT BETWEEN ? AND ?) AND (d.shared_with IS NULL OR (f.state = 'fetched' AND EXISTS"
         " (SELECT 1 FROM delivery t JOIN file tf ON tf.id = t.file_id WHERE t.id = d.shared_with AND (t.state IN"
         " ('done', 'failed', 'skipped') OR (t.state = 'queued' AND tf.state <> 'fetched' AND tf.fault_code IS NOT NULL)))))"
         " ORDER BY d.rank, d.captured DESC, d.id DESC LIMIT 1"
     )
 
 
-class Holder(msgspec.Struct, frozen=True):
-    """The undone delivery that has a key."""
-
-    id: int
-    token: str
-    identity: str
-    is_uploading: bool
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What a done delivery keeps of its receipt."""
-
-    proof: str
-    exclusive: str
-    checksum: str | None
-    location: str
-    version: str | None = None
-    has_leftovers: bool = False  # of an earlier attempt, to be swept
+def _moments() -> tuple[str, str]:
+    """Between these a delivery may have to wait for its next try: what says a later one was told so by a clock that has
+    been set back since."""
+    now = datetime.now(UTC)
+    return as_text(now + timedelta(milliseconds=1)), as_text(now + LONGEST_WAIT)
 
 
 class Deliveries:
@@ -80,7 +50,6 @@ class Deliveries:
         `fetching`: files that grow in the spool right now, besides those that are fetched. What may be shared with the
         other card's copy waits for that one, unless the camera cannot give it.
         """
-        now = utc_now()
         async with self._store.transaction(wakes=False, offers=False):  # a vain look must not wake the looker
             rows = await self._store.all(
                 "UPDATE delivery SET state = 'uploading', has_partial = 1, started_at = coalesce(started_at, ?), tries = tries + 1,"
@@ -88,7 +57,7 @@ class Deliveries:
                 " RETURNING id, file_id, destination, wanted_key, key, token, tries, shared_with, rank, generation AS made_from,"
                 " (SELECT json_array(f.identity, f.name, f.kind, f.size_bytes, f.generation, f.sha256, f.crc32c) FROM file f"
                 " WHERE f.id = file_id) AS facts",
-                *(now, destination, *fetching, now),
+                *(utc_now(), destination, *fetching, *_moments()),
             )
         if not rows:
             return None
@@ -110,7 +79,7 @@ class Deliveries:
     async def first_rank(self, destination: str, fetching: Sequence[int]) -> int | None:
         """The rank of what `claim` would take; None if that is nothing."""
         rows = await self._store.all(
-            f"SELECT d.rank {_claimable(fetching)}", *(destination, *fetching, utc_now())
+            f"SELECT d.rank {_claimable(fetching)}", *(destination, *fetching, *_moments())
         )
         return int(rows[0]["rank"]) if rows else None
 
@@ -231,7 +200,8 @@ class Deliveries:
         async with self._store.transaction(durable=True):
             rows = await self._store.all(
                 "UPDATE delivery SET state = 'done', has_partial = 0, done_at = ?, key = t.key, proof = t.proof, exclusive = t.exclusive,"
-                " checksum = t.checksum, location = t.location, version = t.version, waiting_for = NULL"
+                " checksum = t.checksum, location = t.location, version = t.version, waiting_for = NULL, next_try_at = NULL,"
+                " fault_code = NULL, fault_detail = ''"
                 " FROM delivery t, file tf, file f WHERE delivery.id = ? AND t.id = delivery.shared_with AND tf.id = t.file_id"
                 " AND f.id = delivery.file_id AND t.state = 'done' AND tf.sha256 = f.sha256 RETURNING delivery.id",
                 *(utc_now(), delivery_id),

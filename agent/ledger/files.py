@@ -150,7 +150,8 @@ class Files:
 
     @shielded
     async def mark_gone(self, file_ids: Sequence[int]) -> list[int]:
-        """These are no longer on their card. Returns those that were never fetched, now 'gone'."""
+        """These are no longer on their card. Returns those that nothing can be sent from any more, now 'gone': never fetched,
+        or fetched, not in the spool any more, and owed all the same."""
         now = utc_now()
         gone: list[int] = []
         if not file_ids:
@@ -167,8 +168,9 @@ class Files:
                     continue
                 gone.append(file_id)
                 await self._store.do(
-                    "UPDATE delivery SET state = 'skipped', skipped_by = 'card', waiting_for = NULL, skip_reason ="
-                    " 'no longer on the card, and never fetched' WHERE file_id = ? AND state IN ('queued', 'uploading')",
+                    "UPDATE delivery SET state = 'skipped', skipped_by = 'card', waiting_for = NULL, skip_reason = (SELECT CASE WHEN"
+                    " f.fetched_at IS NULL THEN 'no longer on the card, and never fetched' ELSE 'no longer on the card, nor in the"
+                    " spool' END FROM file f WHERE f.id = file_id) WHERE file_id = ? AND state IN ('queued', 'uploading')",
                     file_id,
                 )
         return gone

@@ -6,6 +6,12 @@ from collections.abc import Sequence
 
 from agent.ledger.store import Row, Store, shielded, utc_now
 
+_OFF_ITS_CARD = (
+    "(f.state = 'evicted' AND EXISTS (SELECT 1 FROM deletion x WHERE x.file_id = f.id AND x.state IN"
+    " ('started', 'unknown', 'deleted')))"
+)
+"""Of a file `f`: there is nothing left to send it from."""
+
 
 class Views:
     def __init__(self, store: Store):
@@ -139,7 +145,8 @@ class Orders:
     ) -> int:
         """Queue failed and skipped deliveries of these files again (None: every failed one); return how many.
 
-        `destinations`: to these alone. What waits for the clock waits no longer. A file that is gone from its card stays gone.
+        `destinations`: to these alone. What waits for the clock waits no longer. A file that is gone from its card stays gone,
+        and so does what was given up of one that was deleted from it and has left the spool.
         """
         marks = ", ".join("?" * len(file_ids or ()))
         of_files = "" if file_ids is None else f" AND id IN ({marks})"
@@ -169,8 +176,8 @@ class Orders:
             )
             rows = await self._store.all(
                 "UPDATE delivery SET state = 'queued', fault_code = NULL, fault_detail = '', skipped_by = NULL, skip_reason = NULL,"
-                f" next_try_at = NULL WHERE state IN {states}{of_deliveries}{to}"
-                " AND NOT EXISTS (SELECT 1 FROM file f WHERE f.id = file_id AND f.state = 'gone') RETURNING id",
+                f" next_try_at = NULL WHERE state IN {states}{of_deliveries}{to} AND NOT EXISTS (SELECT 1 FROM file f"
+                f" WHERE f.id = file_id AND (f.state = 'gone' OR {_OFF_ITS_CARD})) RETURNING id",
                 *(*values, *(destinations or ())),
             )
         return len(rows)
@@ -186,9 +193,8 @@ class Orders:
                     "UPDATE delivery SET state = 'queued', done_at = NULL, proof = NULL, exclusive = NULL, checksum = NULL,"
                     " location = NULL, version = NULL, waiting_for = (SELECT CASE f.state WHEN 'fetched' THEN NULL ELSE 'camera'"
                     " END FROM file f WHERE f.id = file_id) WHERE id = ? AND state = 'done' AND EXISTS (SELECT 1 FROM file f"
-                    " WHERE f.id = file_id AND (f.state IN ('discovered', 'fetching', 'fetched') OR (f.state = 'evicted' AND"
-                    " NOT EXISTS (SELECT 1 FROM deletion x WHERE x.file_id = f.id AND x.state <> 'refused' AND x.state <> 'kept'))))"
-                    " RETURNING file_id",
+                    " WHERE f.id = file_id AND f.state NOT IN ('gone', 'skipped')"
+                    f" AND NOT {_OFF_ITS_CARD}) RETURNING file_id",
                     delivery_id,
                 )
                 files += [int(row["file_id"]) for row in rows]

@@ -188,14 +188,20 @@ class Attempt:
         starting = self._call.start(self._backend.start, self.key, self._job.size, self._token)
         try:
             upload = await settled(starting)
-            if upload.token != self._token or self._is_stale:
-                await self._ledger.deliveries.save_token(self._job.id, upload.token, self._job.generation)
-                self._token, self._is_stale = upload.token, False
+            await self._keep_token(upload)
         except BaseException:
             if not starting.cancelled() and not starting.exception():
-                await self._call(starting.result().close)
+                try:
+                    await self._keep_token(starting.result())  # or nobody could ever find what was begun
+                finally:
+                    await self._call(starting.result().close)
             raise
         return upload
+
+    async def _keep_token(self, upload: Upload) -> None:
+        if upload.token != self._token or self._is_stale:
+            await self._ledger.deliveries.save_token(self._job.id, upload.token, self._job.generation)
+            self._token, self._is_stale = upload.token, False
 
     async def _send_bytes(self, upload: Upload, reader: Reader, transfer: Transfer) -> bool:
         """Send to the end. False: a limit makes the next chunk wait for longer than an upload may stand open."""

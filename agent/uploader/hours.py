@@ -47,7 +47,11 @@ class Hours:
         any of what may go now."""
         is_missed = False
         for target in list(targets):
-            opened = [kind for kind in target.held if self.closed_until(target, kind) is None]
+            opened = [
+                kind
+                for kind in target.held
+                if not (target.pace.is_closed(kind) or self.every.is_closed(kind))
+            ]
             if opened:
                 target.held.difference_update(opened)
                 is_missed |= await self._ledger.deliveries.release(target.name, opened)

@@ -42,13 +42,17 @@ class Pace:
         self._wall = wall
         self._lines: dict[Rule, _Line] = {}
 
+    def is_closed(self, kind: Media) -> bool:
+        return bool(self.schedule.rules) and self._rule(kind).is_pause
+
+    def is_slow(self, kind: Media) -> bool:
+        return bool(self.schedule.rules) and self._rule(kind).rate is not None
+
     def closed_until(self, kind: Media) -> float | None:
         """None while files of `kind` may go; else when they may again, as the clock stands now."""
-        if not self.schedule.rules:
+        if not self.is_closed(kind):
             return None
         now = self._wall()
-        if not self._rule(kind).is_pause:
-            return None
         opens = self.schedule.opens_at(now, kind, self._local)
         return now + RECHECK_SECONDS if opens is None else opens
 

@@ -35,7 +35,9 @@ _STRENGTH = (Proof.CHECKSUM, Proof.READBACK, Proof.SIZE)
 _RETRY_CAP_SECONDS = 300.0
 _PROBE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 60.0
-_LONG_BYTES = 64 << 20  # what is larger gives its place to what goes first; the rest is soon through
+_LONG_BYTES = (
+    64 << 20
+)  # larger files give their place to what goes first; others are through soon but for limits
 _NOT_SET = "not in the settings"
 _STOP_SECONDS = 5.0  # for the ledger, when the agent stops: what is not settled then, a restart settles
 
@@ -183,10 +185,10 @@ class Uploader:
         return len(self._jobs) + min(others, self.workers // 2) < self.workers
 
     async def _make_way(self, target: Target) -> None:
-        """Let one large file give up its place, at its next chunk, if something waits here that goes first."""
+        """Let one file that holds its place for long give it up, at its next chunk, if something waits here that goes first."""
         if not target.tasks or target.overtaken or target.failures or target.paused:
             return
-        long = [job for task in target.tasks if (job := self._jobs[task]).rank and job.size > _LONG_BYTES]
+        long = [job for task in target.tasks if (job := self._jobs[task]).rank and self._is_long(target, job)]
         if not long or target.seen_changes == self._ledger.changes:
             return
         rank = await self._ledger.deliveries.first_rank(target.name, self._spool.growing)
@@ -194,6 +196,11 @@ class Uploader:
         last = max(long, key=lambda job: (job.rank, job.id))
         if rank is not None and rank < last.rank:
             target.overtaken.add(last.id)
+
+    def _is_long(self, target: Target, job: Job) -> bool:
+        return job.size > _LONG_BYTES or any(
+            pace.is_slow(Media(job.kind)) for pace in (target.pace, self.hours.every)
+        )
 
     def _ended(self, target: Target, task: asyncio.Task[None]) -> None:
         target.tasks.discard(task)
@@ -329,11 +336,12 @@ class Uploader:
     async def _deliver(self, target: Target, job: Job, events: structlog.BoundLogger) -> None:
         if (until := self.hours.closed_until(target, Media(job.kind))) is not None:
             raise Closed(until)
-        if job.shared_with is not None and await self._ledger.deliveries.share_delivery(job.id):
-            if job.tries > 1:  # it had begun on its own
+        if job.shared_with is not None:
+            if job.tries > 1:  # it may have begun on its own
                 await target.call(target.backend.drop, job.key, job.token)
-            events.info("done", shared_with=job.shared_with)
-            return
+            if await self._ledger.deliveries.share_delivery(job.id):
+                events.info("done", shared_with=job.shared_with)
+                return
         await self._prepare(target)
         attempt = Attempt(
             target,

@@ -23,7 +23,7 @@ from tests.ledger.given import (
 )
 
 PAST = as_text(datetime.now(UTC) - timedelta(hours=1))
-FUTURE = as_text(datetime.now(UTC) + timedelta(hours=1))
+FUTURE = as_text(datetime.now(UTC) + timedelta(minutes=15))
 
 
 async def key_of(ledger: Ledger, file_id: int, destination: str = "archive") -> object:
@@ -189,6 +189,29 @@ async def test_what_waits_for_the_clock(ledger: Ledger) -> None:
     assert await order(ledger) == ["past.JPG"]
     await ledger.orders.retry(None)
     assert await order(ledger) == ["future.JPG"]
+
+
+async def test_a_clock_that_was_set_back_delays_nothing_for_long(ledger: Ledger) -> None:
+    await fetched(ledger)
+    job = await claimed(ledger)
+    tomorrow = as_text(datetime.now(UTC) + timedelta(days=1))
+    await ledger.deliveries.postpone(job.id, waiting_for="retry", code="x.y", next_try_at=tomorrow)
+    assert await ledger.deliveries.first_rank("archive", []) == 0
+    assert await order(ledger) == ["IMG_0001.JPG"]
+
+
+async def test_a_token_is_not_in_what_is_printed(ledger: Ledger) -> None:
+    """It may be the address of an upload, to which anybody may write."""
+    await fetched(ledger)
+    job = await claimed(ledger)
+    await ledger.deliveries.save_token(job.id, "tag|https://store.example/upload_id=secret", job.generation)
+    await ledger.deliveries.postpone(job.id, waiting_for="worker", code=None)
+    job = await claimed(ledger)
+    holder = await ledger.deliveries.undone_holder("archive", job.key)
+    assert holder is not None and "secret" in job.token and "secret" in holder.token
+    for each in (job, holder, [job], {"job": job}):
+        assert "secret" not in repr(each) and "secret" not in f"{each}"
+    assert str(job.id) in repr(job) and job.key in repr(job)
 
 
 async def test_a_vain_claim_wakes_nobody(ledger: Ledger) -> None:

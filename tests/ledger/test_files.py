@@ -184,7 +184,18 @@ async def test_a_file_that_was_evicted_and_is_owed_can_be_gone(ledger: Ledger) -
     await ledger.files.mark_evicted(file_id)
     assert await ledger.files.mark_gone([file_id]) == [file_id]
     assert (await delivery_of(ledger, file_id, "archive"))["state"] == "done"
-    assert (await delivery_of(ledger, file_id, "cloud"))["skipped_by"] == "card"
+    delivery = await delivery_of(ledger, file_id, "cloud")
+    assert (delivery["skipped_by"], delivery["skip_reason"]) == (
+        "card",
+        "no longer on the card, nor in the spool",
+    )
+
+
+async def test_what_was_never_fetched_and_is_gone_says_so(ledger: Ledger) -> None:
+    file_id = await fetching(ledger, to=["archive"])
+    assert await ledger.files.mark_gone([file_id]) == [file_id]
+    reason = (await delivery_of(ledger, file_id, "archive"))["skip_reason"]
+    assert reason == "no longer on the card, and never fetched"
 
 
 async def test_back_on_the_card(ledger: Ledger) -> None:

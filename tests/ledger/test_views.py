@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.ledger import Ledger
+from agent.ledger import Ledger, NewDelivery
 from tests.ledger.given import (
     RECEIPT,
     SIZE_ONLY,
@@ -272,3 +272,19 @@ async def test_what_is_lost_is_queued_again_while_there_is_anything_to_send(ledg
     )
     assert (await delivery_of(ledger, gone))["state"] == "done"
     assert await ledger.orders.requeue(deliveries) == []
+
+
+async def test_what_was_given_up_stays_so_when_there_is_nothing_left_to_send_it_from(ledger: Ledger) -> None:
+    """Its card has it no longer, and the spool has not: queued again it would end as "gone"."""
+    file_id = await done(ledger, shot("A.JPG"), ["archive"])
+    await ledger.files.owe(file_id, [NewDelivery("cloud", ("A.JPG", "b", "c"))])
+    await ledger.orders.skip([file_id], "somebody", "no")
+    await ledger.files.mark_evicted(file_id)
+    async with ledger._store.transaction():
+        await ledger._store.do(
+            "INSERT INTO deletion (file_id, state, asked_by, proofs, started_at, ended_at) VALUES (?, 'deleted', 'agent', '', 'x', 'y')",
+            file_id,
+        )
+    assert await ledger.orders.retry([file_id]) == 0
+    assert (await delivery_of(ledger, file_id, "cloud"))["state"] == "skipped"
+    assert await state_of(ledger, file_id) == "evicted"

@@ -101,7 +101,7 @@ async def test_an_outage_costs_one_probe_a_minute_whatever_waits(
     async def drained() -> bool:
         return (await bench.ledger.views.counts())["deliveries"].get("queued", 0) == 0
 
-    await bench.until(drained)
+    await bench.until(drained, seconds=90)  # five hundred files on a busy machine
     order = [key.rpartition(".")[2] for verb, key in memory.calls if verb == "start"]
     assert sorted(order) == sorted(["JPG"] + ["video"] * 167 + ["raw"] * 167 + ["jpeg"] * 166)
     lanes = [{"JPG": 0, "jpeg": 0, "raw": 1, "video": 2}[each] for each in order]
@@ -176,6 +176,20 @@ async def test_what_is_short_or_goes_first_itself_is_not_overtaken(
     hold.let_go()
     await bench.until_done(photo, movie)
     assert [key for verb, key in memory.calls if verb == "commit"] == ["A.MP4", "B.JPG"]
+
+
+async def test_a_photo_does_not_wait_for_a_small_movie_that_a_limit_holds(
+    bench: Workbench, memory: Destination
+) -> None:
+    """At 1,000 bytes a second the movie would take most of a minute."""
+    await bench.checked(memory, workers=1, limit=["1k video"])
+    movie = await bench.fetched("A.MP4", 50_000, kind=Media.VIDEO)
+    bench.run()
+    await bench.until_sent(memory, 100)
+    photo = await bench.fetched("B.JPG", 900)
+    await bench.until_done(photo)
+    await bench.until_delivery(movie, "uploading")
+    assert [key for verb, key in memory.calls if verb == "commit"] == ["B.JPG"]
 
 
 # -- hours

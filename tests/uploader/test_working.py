@@ -14,7 +14,7 @@ import structlog
 from agent.spool import FAULTS as SPOOL_FAULTS
 from agent.uploader import uploader as uploader_module
 from tests.ledger.failing import Failing
-from tests.uploader.scripted import Destination, Hold, scripted
+from tests.uploader.scripted import Destination, Hold, Transfer, scripted
 from tests.uploader.workbench import Growing, Workbench, until_set
 
 # -- faults
@@ -422,6 +422,45 @@ async def test_what_a_person_gave_up_is_let_go_and_swept(
     await bench.until_calls(memory, "drop")
     await bench.until(swept)
     assert set(memory.published) <= {"A.JPG", "B.JPG"}
+
+
+class Sessions(Destination):
+    """Begins with something that can be found again by the token alone, which it gives back changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: set[str] = set()
+
+    def start(self, key: str, size: int, token: str) -> Transfer:
+        transfer = super().start(key, size, token)
+        if "|" not in token:
+            transfer.token = f"{token}|{len(self.begun)}"
+            self.begun.add(transfer.token)
+        return transfer
+
+    def drop(self, key: str, token: str) -> None:
+        super().drop(key, token)
+        self.begun.discard(token)
+
+
+async def test_what_was_begun_while_a_person_gave_it_up_is_not_left_behind(bench: Workbench) -> None:
+    memory, hold = Sessions(), Hold()
+    memory.script["start"] = [hold]
+    await bench.checked(memory)
+    bench.run()
+    file = await bench.fetched()
+    await until_set(hold.reached)
+    await bench.ledger.orders.skip([file.id], "somebody", "no")
+    dropping = asyncio.create_task(bench.uploader.drop([file.id]))
+    await asyncio.sleep(0)
+    hold.let_go()
+    await dropping
+    await bench.until_calls(memory, "drop")
+
+    async def swept() -> bool:
+        return not memory.begun
+
+    await bench.until(swept)
 
 
 async def test_dropping_one_file_ends_it_at_every_destination_and_no_other_file(bench: Workbench) -> None:

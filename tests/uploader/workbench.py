@@ -183,8 +183,10 @@ class Workbench:
 
     # -- what becomes of them
 
-    async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
+    async def until(
+        self, condition: Callable[[], Awaitable[bool]], seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        async with asyncio.timeout(seconds):
             while True:
                 seen = self.ledger.changes
                 if await condition():
