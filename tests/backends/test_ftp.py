@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from agent.backends import FtpConfig, open_backend
-from agent.backends.base import Entry
+from agent.backends.base import Entry, Exclusive
 from agent.backends.ftp.listing import entry_of, ls_entries_of, name_of
 from agent.backends.ftp.tree import FtpTree
 from agent.backends.remote import NO_FILE
@@ -23,6 +24,7 @@ from tests.backends.servers.scripted_ftp import (
     SILENCE,
     Answer,
     ScriptedFtp,
+    _Session,
     scripted_ftp,
 )
 from tests.backends.test_ftp_faults import HERE, config_for
@@ -95,6 +97,45 @@ def test_goes_on_where_stor_is_refused_after_rest() -> None:
         upload.close()
         backend.close()
         assert server.files == {HERE + "x.mp4": content_of(MIB)}
+
+
+def test_what_waits_for_a_server_that_was_given_up_is_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could arrive behind what a later connection has appended."""
+    may_read = threading.Event()
+    ended: list[str] = []
+
+    def stalled(session: object, verb: str, path: str, data: socket.socket) -> None:
+        may_read.wait(20)
+        try:
+            while data.recv(MIB):
+                pass
+        except ConnectionResetError:
+            ended.append("cut")
+        else:
+            ended.append("as if it were whole")
+
+    monkeypatch.setattr(_Session, "_store", stalled)
+    with scripted_ftp() as server:
+        tree = open_tree(server)
+        writer = tree.open(("x.mp4",), 0)
+        with pytest.raises(Fault) as refusal:
+            for _ in range(64):
+                writer.write(memoryview(content_of(MIB)))
+        assert refusal.value.code == "ftp.timeout"
+        may_read.set()
+        tree.close()
+    assert ended == ["cut"]
+
+
+def test_a_server_that_refuses_to_replace_is_looked_at_all_the_same() -> None:
+    """It too looks first and renames then."""
+    with scripted_ftp() as server:
+        server.answers["RNTO"] = lambda path: "553 is there" if path in server.files else IN_EARNEST
+        backend = open_backend(config_for(server), owner="test")
+        check = backend.check()
+        backend.close()
+        assert (check.fault, check.exclusive) == (None, Exclusive.CHECKED)
+        assert server.files == {}
 
 
 def test_a_download_that_is_cut() -> None:

@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 
 from agent.backends.ftp import faults
-from agent.backends.ftp.connection import Connection
+from agent.backends.ftp.connection import Connection, cut
 from agent.backends.ftp.faults import DATA, FAULTS, Reply
 from agent.backends.ftp.tls import check_pin
 from agent.faults import Fault, fault
@@ -57,7 +57,7 @@ def ended(data: socket.socket) -> None:
 
 def failed(connection: Connection, data: socket.socket, error: Exception, command: str) -> Fault:
     """Return why a data connection failed: the server may have said so on the control connection."""
-    data.close()
+    cut(data)
     reason = faults.of_exception(error, connection.config.secrets())
     if not connection.is_usable:
         return reason

@@ -10,6 +10,7 @@ import ftplib
 import select
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -122,10 +123,10 @@ class Connection(ftplib.FTP):
             raise faults.of_exception(error, self.config.secrets()) from error
 
     def hang_up(self) -> None:
-        """Close without a word. Harmless when repeated."""
+        """Close without a word: what was not sent yet is never sent. Harmless when repeated."""
         self.is_usable = False
         if self._control is not None:
-            self._control.close()
+            cut(self._control)
             self._control = None
 
     def leave(self) -> None:
@@ -134,7 +135,9 @@ class Connection(ftplib.FTP):
             with suppress(OSError, ValueError):
                 self._control.settimeout(1.0)
                 self._control.sendall(b"QUIT\r\n")
-        self.hang_up()
+            self._control.close()
+            self._control = None
+        self.is_usable = False
 
     def is_stale(self) -> bool:
         """Say whether the server has hung up while nothing was asked, or has forgotten our TLS session by now."""
@@ -188,3 +191,11 @@ class Connection(ftplib.FTP):
                 if length > _LONGEST_ANSWER_BYTES:
                     raise ftplib.error_proto("an endless answer")
         return "\n".join(lines)
+
+
+def cut(sock: socket.socket) -> None:
+    """Close by a reset: what waits in the kernel for a server that was given up must not arrive later, when another
+    connection has gone on."""
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
