@@ -129,7 +129,9 @@ def test_what_a_login_may_not_do(vsftpd_explicit: Vsftpd, pyftpd_server: Pyftpd)
         fault = refusal_of(area, **changes)
         assert (fault.code, fault.kind) == (code, Kind.NEEDS_USER)
     backend = open_backend(other.config(minimum_proof="size", **blind), owner="test")
-    assert deliver(backend, "seen.jpg", b"content", "token9").proof is Proof.SIZE, "as the hint says"
+    check = backend.check()
+    assert (check.fault, check.proof) == (None, Proof.SIZE), "as the hint says"
+    assert deliver(backend, "seen.jpg", b"content", "token9").proof is Proof.SIZE
     backend.close()
 
 

@@ -23,6 +23,7 @@ FAULTS = {
     "local.refused_name": Advice(Kind.PERMANENT, "refused", _ITEM),
     "local.full": Advice(Kind.RETRYABLE, "full"),
     "local.missing": Advice(Kind.NEEDS_USER, "missing"),
+    "local.not_readable": Advice(Kind.NEEDS_USER, "unreadable"),
     "local.lost": Advice(Kind.RETRYABLE, "lost"),
 }
 CHUNK = 1 << 20
@@ -38,6 +39,7 @@ class Server:
         self.calls: list[str] = []
         self.held: set[str] = set()  # names that somebody has open
         self.replaces = False
+        self.is_readable = True
         self.free: int | None = None
         self.before: dict[str, Callable[[], None]] = {}  # call → what happens before it
         self.after: dict[str, Callable[[], None]] = {}
@@ -102,6 +104,8 @@ class LocalTree:
         return LocalWriter(self, path, file)
 
     def read(self, path: Path) -> Generator[bytes, None, None]:
+        if not self._server.is_readable:
+            raise fault(FAULTS, "local.not_readable")
         content = self._call("read", path, lambda place: place.read_bytes())
         assert isinstance(content, bytes)
         yield content
@@ -225,6 +229,24 @@ def test_a_partial_that_is_held_gets_a_second_name_and_is_removed_when_it_is_let
     backend.drop("a/x.mp4", "tag|2")
     assert server.names() == ["a/x.mp4"]
     assert deliver(backend, "a/y.jpg", b"y").has_leftovers is False
+
+
+def test_a_login_that_cannot_read_is_enough_where_size_is(server: Server) -> None:
+    """As a hint of FTP's says; and a file whose owner cannot be told is never taken for ours."""
+    server.is_readable = False
+    content = content_of(10)
+    backend = LocalBackend(server, Proof.SIZE)
+    check = backend.check()
+    assert (check.fault, check.proof) == (None, Proof.SIZE)
+    assert deliver(backend, "x.jpg", content).proof is Proof.SIZE
+    found = backend.find("x.jpg", 10, digests_of(content))
+    assert (found.presence, found.receipt) == (Presence.DIFFERENT, None)
+    backend.close()
+    strict = LocalBackend(server)
+    assert strict.check().proof is None
+    with pytest.raises(Fault, match=r"local\.not_readable"):
+        strict.find("x.jpg", 10, digests_of(content))
+    strict.close()
 
 
 def test_names_come_to_an_end(server: Server, backend: LocalBackend) -> None:

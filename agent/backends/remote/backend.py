@@ -60,7 +60,12 @@ class RemoteBackend:
         return self._start(self._path(key), size, token)
 
     def find(self, key: str, size: int, digests: Digests | None) -> Found:
-        return self._find(self._path(key), size, digests)
+        try:
+            return self._find(self._path(key), size, digests)
+        except Fault as refusal:
+            if not self._may_stay_unread(refusal):
+                raise
+            return Found(presence=Presence.DIFFERENT)  # whose it is cannot be told
 
     def drop(self, key: str, token: str) -> None:
         path = self._path(key)
@@ -116,6 +121,11 @@ class RemoteBackend:
         )
         return Found(presence=Presence.SAME, receipt=receipt)
 
+    def _may_stay_unread(self, refusal: Fault) -> bool:
+        """Say whether it is a login that may not download, and needs not, since its length proves a file."""
+        is_enough = self._context.minimum_proof is Proof.SIZE
+        return is_enough and refusal.code == f"{self._context.kind}.not_readable"
+
     def _make_folders(self, tree: Tree, folders: Path, anew: bool = False) -> None:
         """Make what was not made before; `anew` when it may have been removed by somebody."""
         with self._lock:
@@ -163,7 +173,12 @@ class _Lent:
         return self._backend._start((key,), size, token)
 
     def look(self, key: str, size: int, digests: Digests | None) -> Found:
-        return self._backend._find((key,), size, digests)
+        try:
+            return self._backend._find((key,), size, digests)
+        except Fault as refusal:
+            if not self._backend._may_stay_unread(refusal):
+                raise
+            return Found(presence=Presence.SAME)  # of this length, and nobody else has this name
 
     def names(self, start: str) -> Collection[str]:
         with self._backend._pool.borrowed() as tree:

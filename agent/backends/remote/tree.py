@@ -57,7 +57,10 @@ class Tree(Protocol):
         """
 
     def read(self, path: Path) -> Generator[bytes | memoryview, None, None]:
-        """Yield the content. May be closed early, before anything else is asked."""
+        """Yield the content. May be closed early, before anything else is asked.
+
+        Raises ``<kind>.not_readable`` where it can be told that the login may write and not read.
+        """
 
     def rename(self, path: Path, to: Path) -> None:
         """Raises ``<kind>.exists`` where the server refuses to replace `to`."""
