@@ -161,6 +161,17 @@ def test_the_check_where_nothing_can_be_deleted(area: GcsArea, why: str) -> None
 
 
 @pytest.mark.server
+def test_the_check_sees_sessions_that_replace(area: GcsArea, backend: Backend) -> None:
+    """As the packaged emulators do: nothing that comes from there may say that it is atomic."""
+    area.disk.make_trouble("forget the condition")
+    check = backend.check()
+    assert check.fault is not None and check.fault.code == "check.unmet"
+    assert check.steps[-1].name == "refuse overwrite" and "session" in check.steps[-1].detail
+    assert area.published() == {} and area.partials() == []
+    assert backend.check().fault is None
+
+
+@pytest.mark.server
 def test_a_long_folder(area: GcsArea, backend: Backend) -> None:
     for number in range(1003):
         area.plant(f"many/{number:04}/x.jpg" if number % 100 == 0 else f"many/{number:04}.jpg", b"1")

@@ -189,6 +189,7 @@ async def test_a_photo_does_not_wait_for_a_small_movie_that_a_limit_holds(
     photo = await bench.fetched("B.JPG", 900)
     await bench.until_done(photo)
     await bench.until_delivery(movie, "uploading")
+    await bench.stop()
     assert [key for verb, key in memory.calls if verb == "commit"] == ["B.JPG"]
 
 

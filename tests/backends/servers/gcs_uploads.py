@@ -47,6 +47,8 @@ class Uploads(Exchange):
         name = str(said.get("name") or self.query.get("name", ""))
         self._check_name(name)
         self._may_replace(bucket, name)
+        if self.service.disk.trouble("forget the condition") is not None:
+            del self.query["ifGenerationMatch"]
         self.service.check(bucket, name, self.query)
         said.setdefault("contentType", self.headers.get("X-Upload-Content-Type", "application/octet-stream"))
         session = secrets.token_urlsafe(32)
