@@ -15,16 +15,6 @@ from tests.backends.areas.sftp import InProcessArea, OpenSSHArea
 from tests.backends.areas.smb import ENCRYPTED, SambaArea
 from tests.backends.conformance import Conformance
 from tests.backends.places import Area, FolderArea, RcloneArea, SeaweedArea
-from tests.backends.servers.azurite import Azurite
-from tests.backends.servers.gcs import GcsServer
-from tests.backends.servers.moto import Moto
-from tests.backends.servers.openssh import OpenSSH
-from tests.backends.servers.pyftpd import Pyftpd
-from tests.backends.servers.rclone import Rclone
-from tests.backends.servers.samba import Samba
-from tests.backends.servers.seaweedfs import SeaweedFS
-from tests.backends.servers.ssh_in_process import InProcess
-from tests.backends.servers.vsftpd import Vsftpd
 
 
 class TestFolder(Conformance):
@@ -39,128 +29,70 @@ class TestFolder(Conformance):
 
 
 @pytest.mark.server
-class TestSeaweedFS(Conformance):
-    kind = "s3"
-    place = SeaweedArea
+class AtServer(Conformance):
+    server: str
+    """The fixture of it (conftest.py)."""
+    more: tuple[str, ...] = ()
+    """What its area is told besides."""
 
     @pytest.fixture
-    def area(self, seaweedfs: SeaweedFS) -> Area:
-        return SeaweedArea(seaweedfs)
+    def area(self, request: pytest.FixtureRequest) -> Area:
+        server = request.getfixturevalue(self.server)
+        # The class is known by its attributes alone; how it is made is its own matter.
+        return self.place(*(server if isinstance(server, tuple) else (server,)), *self.more)
 
 
-@pytest.mark.server
-class TestMoto(Conformance):
-    kind = "s3"
-    place = MotoArea
-
-    @pytest.fixture
-    def area(self, moto: Moto) -> Area:
-        return MotoArea(moto)
+class TestSeaweedFS(AtServer):
+    kind, place, server = "s3", SeaweedArea, "seaweedfs"
 
 
-@pytest.mark.server
-class TestRclone(Conformance):
-    kind = "s3"
-    place = RcloneArea
-
-    @pytest.fixture
-    def area(self, rclone: Rclone) -> Area:
-        return RcloneArea(rclone)
+class TestMoto(AtServer):
+    kind, place, server = "s3", MotoArea, "moto"
 
 
-@pytest.mark.server
-class TestOpenSSH(Conformance):
-    kind = "sftp"
-    place = OpenSSHArea
-
-    @pytest.fixture
-    def area(self, openssh: OpenSSH) -> Area:
-        return OpenSSHArea(openssh)
+class TestRclone(AtServer):
+    kind, place, server = "s3", RcloneArea, "rclone"
 
 
-@pytest.mark.server
-class TestAsyncSSH(Conformance):
-    kind = "sftp"
-    place = InProcessArea
-
-    @pytest.fixture
-    def area(self, ssh_in_process: tuple[InProcess, Path]) -> Area:
-        return InProcessArea(*ssh_in_process)
+class TestOpenSSH(AtServer):
+    kind, place, server = "sftp", OpenSSHArea, "openssh"
 
 
-@pytest.mark.server
-class TestAzurite(Conformance):
-    kind = "azure"
-    place = AzuriteArea
-
-    @pytest.fixture
-    def area(self, azurite: Azurite) -> Area:
-        return AzuriteArea(azurite)
+class TestAsyncSSH(AtServer):
+    kind, place, server = "sftp", InProcessArea, "ssh_in_process"
 
 
-@pytest.mark.server
-class TestGcs(Conformance):
-    kind = "gcs"
-    place = GcsArea
-
-    @pytest.fixture
-    def area(self, gcs: GcsServer) -> Area:
-        return GcsArea(gcs)
+class TestAzurite(AtServer):
+    kind, place, server = "azure", AzuriteArea, "azurite"
 
 
-@pytest.mark.server
-class TestSamba(Conformance):
-    kind = "smb"
-    place = SambaArea
-
-    @pytest.fixture
-    def area(self, samba: Samba) -> Area:
-        return SambaArea(samba)
+class TestGcs(AtServer):
+    kind, place, server = "gcs", GcsArea, "gcs"
 
 
-@pytest.mark.server
-class TestSambaEncrypted(Conformance):
-    kind = "smb"
-    place = SambaArea
-
-    @pytest.fixture
-    def area(self, samba: Samba) -> Area:
-        return SambaArea(samba, ENCRYPTED)
+class TestSamba(AtServer):
+    kind, place, server = "smb", SambaArea, "samba"
 
 
-@pytest.mark.server
-class TestVsftpd(Conformance):
-    kind = "ftp"
-    place = VsftpdArea
+class TestSambaEncrypted(AtServer):
+    kind, place, server, more = "smb", SambaArea, "samba", (ENCRYPTED,)
+
+
+class TestVsftpd(AtServer):
+    kind, place, server = "ftp", VsftpdArea, "vsftpd_explicit"
     keeps_every_write = False
 
-    @pytest.fixture
-    def area(self, vsftpd_explicit: Vsftpd) -> Area:
-        return VsftpdArea(vsftpd_explicit)
 
-
-@pytest.mark.server
-class TestVsftpdPlain(Conformance):
-    kind = "ftp"
-    place = VsftpdArea
+class TestVsftpdPlain(AtServer):
+    kind, place, server = "ftp", VsftpdArea, "vsftpd_plain"
     keeps_every_write = False
 
-    @pytest.fixture
-    def area(self, vsftpd_plain: Vsftpd) -> Area:
-        return VsftpdArea(vsftpd_plain)
 
-
-@pytest.mark.server
-class TestPyftpd(Conformance):
-    kind = "ftp"
-    place = PyftpdArea
+class TestPyftpd(AtServer):
+    kind, place, server = "ftp", PyftpdArea, "pyftpd_server"
     keeps_every_write = False
-
-    @pytest.fixture
-    def area(self, pyftpd_server: Pyftpd) -> Area:
-        return PyftpdArea(pyftpd_server)
 
 
 def test_every_backend_has_a_place() -> None:
     suites = [each for each in globals().values() if isinstance(each, type) and issubclass(each, Conformance)]
-    assert {suite.kind for suite in suites if suite is not Conformance} == set(BACKENDS)
+    assert {suite.kind for suite in suites if hasattr(suite, "kind")} == set(BACKENDS)
