@@ -204,13 +204,16 @@ def test_other_commands(answers: dict[str, Answer], action: Callable[[FtpTree], 
         assert server.files[HERE + "there.jpg"] == b"of somebody"
 
 
-def test_a_folder_whose_name_the_server_cannot_store() -> None:
-    """550 to MKD says no more than "no": whether it is the name, a plain one tells."""
+@pytest.mark.parametrize("is_left", [False, True])
+def test_a_folder_whose_name_the_server_cannot_store(is_left: bool) -> None:
+    """550 to MKD says no more than "no": whether it is the name, a plain one tells, left by a kill or not."""
 
     def refuse_odd_ones(folder: str) -> str:
         return IN_EARNEST if folder.isascii() else "550 no"
 
     with scripted_ftp({"MKD": refuse_odd_ones}) as server:
+        if is_left:
+            server.folders |= {"/home/a", "/home/a/.hotshoe-folder"}
         tree = FtpTree(config_for(server))
         expect("ftp.refused_name", lambda: tree.make_folders(("a", "ä")))
         assert server.folders == {"/", "/home", "/home/a"}

@@ -315,6 +315,18 @@ def test_what_was_sent_to_a_stopped_server_does_not_arrive_late(area: SambaArea,
     assert area.published() == {"x.mp4": content}
 
 
+@pytest.mark.parametrize("taken", [0, 2 * MIB])
+def test_a_server_that_takes_nothing_or_too_much_is_not_believed(
+    trees: Callable[..., SmbTree], monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    tree = trees()
+    writer = tree.open(PART, 0)
+    answers = iter([taken] * 3)
+    monkeypatch.setattr(tree._wire, "write", lambda *_: next(answers))
+    assert code_of(lambda: writer.write(CHUNK)) == "smb.tampered"
+    writer.close()
+
+
 # Servers that stop, and what is left of it here.
 
 

@@ -226,7 +226,8 @@ class FtpTree:
             return fault(FAULTS, "ftp.blocked", connection.cleaned(reply))
         if not _PLAIN.fullmatch(folder[-1]):
             other = self._at((*folder[:-1], f"{RESERVED}folder"))
-            if connection.say("MKD", other).code < 400:
+            # One that is there was made by another worker at this moment, or before a kill.
+            if connection.say("MKD", other).code < 400 or connection.say("CWD", other).code < 400:
                 connection.say("RMD", other)
                 return fault(FAULTS, "ftp.refused_name", connection.cleaned(reply))
         return connection.refused("MKD", reply)

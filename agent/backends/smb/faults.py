@@ -55,9 +55,7 @@ FAULTS: dict[str, Advice] = {
     "smb.unclassified": Advice(
         Kind.RETRYABLE, "The server refused for a reason that is not known here: see the details."
     ),
-    "smb.wrong_login": Advice(
-        Kind.NEEDS_USER, "The server does not accept user name and password: correct them."
-    ),
+    "smb.wrong_login": Advice(Kind.NEEDS_USER, "The server does not accept user and password: correct them."),
     "smb.account_locked": Advice(
         Kind.NEEDS_USER,
         "The account is locked after wrong passwords: unlock it on the server, or wait and resume.",

@@ -34,7 +34,7 @@ from smbprotocol.tree import TreeConnect
 from agent.backends.base import Entry
 from agent.backends.remote import NO_FILE, Path
 from agent.backends.smb.address import Address
-from agent.backends.smb.faults import FAULTS, LOST, translated
+from agent.backends.smb.faults import FAULTS, LOST, NotGenuine, translated
 from agent.backends.smb.names import objection
 from agent.backends.smb.wire import Wire
 from agent.faults import Fault, fault
@@ -332,6 +332,8 @@ class SmbWriter:
             while chunk:
                 room = min(len(chunk), self._tree._wire.room())
                 taken = self._tree._wire.write(file, self._offset, chunk[:room])
+                if not 0 < taken <= room:
+                    raise NotGenuine(f"{taken} of {room} bytes were taken")
                 self._offset += taken
                 chunk = chunk[taken:]
 
