@@ -20,6 +20,7 @@ from agent.ledger import Ledger, Row
 from agent.progress import Progress
 from agent.schedule import Schedule
 from agent.settings import Settings, differences
+from agent.settings.place import place_of
 from agent.spool import Recovered, Spool, boot_id, prepare
 from agent.uploader import Target, Uploader
 
@@ -124,6 +125,10 @@ class Agent:
         later = sorted(changes.others & {"state_dir", "log"})
         if new.spool_path != self.settings.spool_path:
             later.append("spool.path")
+        for name in _moved(
+            self.settings, new
+        ):  # first: from here on nothing is deleted for what is proven elsewhere
+            await self.ledger.cameras.note_place(name, "moving")
         old, self.settings = self.settings, new
         self.around.destinations, self.around.routes = new.destinations, new.routes
         self.around.algorithms = _algorithms(new)
@@ -156,6 +161,7 @@ class Agent:
 
     async def _add_destination(self, name: str) -> None:
         config = self.settings.destinations[name]
+        await self.ledger.cameras.note_place(name, place_of(config))
         backend = open_backend(config, owner=self.ledger.owner)
         await self.uploader.add(
             Target(
@@ -226,6 +232,12 @@ class Agent:
             for task in tasks:
                 task.cancel()
             _, tasks = await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_SECONDS)
+
+
+def _moved(old: Settings, new: Settings) -> list[str]:
+    """The destinations of which files go to another place by the new settings."""
+    both = old.destinations.keys() & new.destinations.keys()
+    return [name for name in both if place_of(old.destinations[name]) != place_of(new.destinations[name])]
 
 
 def _is_only_limit(old: DestinationConfig | None, new: DestinationConfig | None) -> bool:

@@ -66,7 +66,7 @@ async def _verdicts(ledger: Ledger, settings: Settings) -> AsyncIterator[tuple[R
     while page := await ledger.journal.page(after, PAGE_FILES):
         after = page[-1]["id"]
         for row in page:
-            named = named_by_routes(row, row["camera"], settings.routes, settings.destinations)
+            named = named_by_routes(row, row["camera"], settings.routes)
             yield row, judged(row, settings.delete, named, now)
 
 

@@ -160,6 +160,8 @@ class Door:
                 return await deliveries.send(agent, request.ids, request.to, request.template)
             case lines.Requeue():
                 return await deliveries.requeue(agent, request.deliveries)
+            case lines.Verified():
+                return await deliveries.note_verified(agent, lost=request.lost, found=request.found)
             case lines.Pause():
                 return await steering.pause(agent, request.name, by=request.by)
             case lines.Resume():
@@ -188,6 +190,7 @@ class Door:
             "fetched_bytes": progress.fetched_bytes,
             "delivered_files": progress.delivered_files,
             "delivered_bytes": progress.delivered_bytes,
+            "deletes_from_cards": self._agent.settings.delete.enabled,
             "spool_bytes": self._agent.spool.used_bytes,
             "spool_budget_bytes": self._agent.spool.budget_bytes,
             "configured": {

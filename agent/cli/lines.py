@@ -57,6 +57,13 @@ class Requeue(_Order, frozen=True):
     deliveries: tuple[int, ...]
 
 
+class Verified(_Order, frozen=True):
+    """What was found where deliveries were looked for: `lost` ones do not lie there, `found` ones do after all."""
+
+    lost: tuple[int, ...] = ()
+    found: tuple[int, ...] = ()
+
+
 class Pause(_Order, frozen=True):
     name: str
     by: str
@@ -100,7 +107,22 @@ class Get(_Order, frozen=True):
     thumb: bool = False
 
 
-Request = Status | Retry | Skip | Send | Requeue | Pause | Resume | Delete | Scan | Reload | Card | Ls | Get
+Request = (
+    Status
+    | Retry
+    | Skip
+    | Send
+    | Requeue
+    | Verified
+    | Pause
+    | Resume
+    | Delete
+    | Scan
+    | Reload
+    | Card
+    | Ls
+    | Get
+)
 
 
 @contextmanager

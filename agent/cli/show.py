@@ -67,7 +67,12 @@ async def _look_up(state_dir: Path) -> dict[str, Any] | None:
         return None
     try:
         subjects = await ledger.cameras.subjects()
-        return {"subjects": subjects, **await ledger.views.counts(), "backlog": await ledger.views.backlog()}
+        return {
+            "subjects": subjects,
+            **await ledger.views.counts(),
+            "backlog": await ledger.views.backlog(),
+            "deleted_from_cards": await ledger.journal.summary(),
+        }
     finally:
         await ledger.close()
 
@@ -125,10 +130,25 @@ def _say_status(whole: Mapping[str, Any]) -> None:
         )
     say()
     _say_counts(whole)
+    _say_deleting(whole)
     if whole.get("transfers"):
         say()
         say(paint("Moving now", "bold"))
         _say_transfers(whole["transfers"])
+
+
+def _say_deleting(whole: Mapping[str, Any]) -> None:
+    """A line where files are deleted from cards, or were."""
+    is_on, deleted = whole.get("deletes_from_cards"), whole["deleted_from_cards"]
+    if not (is_on or deleted["files"]):
+        return
+    switch = [] if is_on is None else ["on" if is_on else "off"]
+    told = "nothing deleted from the cards yet"
+    if deleted["files"]:
+        told = (
+            f"{measures.several(deleted['files'], 'file')} so far, last {measures.clock(deleted['last_at'])}"
+        )
+    say(f"{'Deleting':<14}{', '.join((*switch, told))}")
 
 
 def _say_subjects(

@@ -1,4 +1,5 @@
 """`hotshoe verify`: prove deliveries again where they lie. Destinations are only asked; nothing is sent or deleted.
+What is missing or different is kept in the ledger, and no file is deleted from its card for it.
 
 It asks by itself, beside a running hotshoe or without one, with the digests that the ledger keeps of what left the camera.
 Destinations are asked side by side, each for a few files at once. One that does not answer at all is not asked again.
@@ -17,7 +18,7 @@ from typing import Any
 import msgspec
 
 from agent.backends import open_backend
-from agent.backends.base import Backend, Digests, Presence
+from agent.backends.base import Backend, Digests, Presence, Proof
 from agent.cli import lines, measures, orders
 from agent.cli.checks import in_thread
 from agent.cli.destinations import chosen
@@ -68,6 +69,8 @@ class _Verification:
         self._requeues: bool = arguments.requeue
         self._counts: dict[str, Counter[str]] = {}
         self._lost: list[int] = []
+        self._doubtful: set[int] = set()
+        self._found: list[int] = []  # of these
         self._shows = sys.stderr.isatty() and not arguments.json
 
     async def run(self) -> int:
@@ -78,6 +81,7 @@ class _Verification:
             ):  # what is not in the settings any more cannot be asked, and that is worth a word
                 known = await ledger.views.destinations()
                 self._names += [name for name in known if name not in self._names and known[name]["done"]]
+            self._doubtful = await ledger.journal.doubtful()
             verdicts: asyncio.Queue[Verdict | None] = asyncio.Queue(PAGE)
             async with asyncio.TaskGroup() as group:
                 for name in self._names:
@@ -87,6 +91,7 @@ class _Verification:
             raise _first(several) from several
         finally:
             await ledger.close()
+        await self._keep()
         requeued = await self._requeue() if self._requeues and self._lost else []
         self._conclude(requeued)
         return DONE if all(count.keys() <= {"same"} for count in self._counts.values()) else WRONG
@@ -151,6 +156,8 @@ class _Verification:
             count[verdict.result] += 1
             if verdict.result in ("missing", "different"):
                 self._lost.append(verdict.row["id"])
+            elif verdict.proof in (Proof.READBACK, Proof.CHECKSUM) and verdict.row["id"] in self._doubtful:
+                self._found.append(verdict.row["id"])
             if self._is_json:
                 emit(_as_json(verdict))
             elif verdict.result != "same" and (name, verdict.code) not in told:
@@ -166,6 +173,22 @@ class _Verification:
     def _clear(self) -> None:
         if self._shows:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    async def _keep(self) -> None:
+        """Let the ledger know, so that no file is deleted from its card for what is lost."""
+        lost, found = sorted(set(self._lost) - self._doubtful), self._found
+        for start in range(0, max(len(lost), len(found)), lines.IDS_PER_ORDER):
+            end = start + lines.IDS_PER_ORDER
+            order = lines.Verified(tuple(lost[start:end]), tuple(found[start:end]))
+            try:
+                await orders.give(self._settings.state_dir, order)
+            except orders.NotRunning:
+                ledger = await Ledger.open(self._settings.state_dir)
+                try:
+                    await ledger.journal.doubt(order.lost)
+                    await ledger.journal.trust(order.found)
+                finally:
+                    await ledger.close()
 
     async def _requeue(self) -> list[int]:
         """Through the running agent; without one, in the ledger alone: the next run begins with it."""

@@ -16,9 +16,8 @@ import msgspec
 from agent.backends.base import Proof
 from agent.camera import FAULTS as CAMERA_FAULTS
 from agent.faults import Kind
-from agent.keys import Facts, Media
 from agent.ledger import Proven
-from agent.routing import HasTemplate, owed
+from agent.routing import Shot, facts_of, named
 from agent.settings import DeleteSettings, Route
 
 MOST_TRIES = 3
@@ -32,14 +31,18 @@ REASONS = {
     "not fetched": "it was not taken off the card yet",
     "another kind": "its kind is not among [delete] kinds",
     "protected": "it is protected in the camera",
+    "without a serial": "its camera tells no serial number, so it could be another's",
     "without a time": "the camera tells no time for it, so it could not be told from another file",
-    "required nowhere": "no destination has to have it",
+    "required nowhere": "no destination has to have it by itself",
     "not delivered": "it is not delivered yet",
     "given up": "its delivery was skipped",
     "not proven": "its delivery is not proven strongly enough",
+    "lost": "hotshoe verify did not find it where it was delivered",
+    "moved": "the destination has moved in the settings since; see hotshoe verify",
     "needed": "it is still owed somewhere, and comes from the card",
     "too young": "its proof is not old enough",
     "deleted": "it is deleted already",
+    "switched off": "deleting was switched off",
     "interrupted": "an attempt was interrupted; its card is looked at first",
     "refused": "the camera refuses to delete it",
     "later": "the camera could not delete it just then; it is asked again",
@@ -72,13 +75,16 @@ def judged(
         return Verdict("another kind")
     if row["is_protected"]:
         return Verdict("protected")
+    if not row.get("is_serial_reported", True):
+        return Verdict("without a serial")
     if not row["captured"]:
         return Verdict("without a time")
     refusal = _attempted(row["attempts"], now, asked_by_person=asked_by_person)
     if refusal is not None:
         return refusal
     deliveries = {each["destination"]: each for each in row["deliveries"]}
-    required = set(rules.destinations) or {*named, *deliveries}
+    # What a person alone has sent somewhere is required nowhere: it may be the only one of its kind.
+    required = set(rules.destinations) or ({*named, *deliveries} if named else set())
     if not required:
         return Verdict("required nowhere")
     proofs: list[Proven] = []
@@ -95,23 +101,22 @@ def judged(
     return Verdict(None, proofs=tuple(proofs))
 
 
-def named_by_routes(
-    row: Mapping[str, Any], camera: str, routes: Sequence[Route], destinations: Mapping[str, HasTemplate]
-) -> set[str]:
-    """Return the destinations that routes name for a file as the ledger knows it. What they learnt of it besides has
-    become deliveries when it was fetched."""
-    facts = Facts(
-        camera=camera,
-        serial=row["serial"],
-        storage=row["storage"],
-        folder=row["folder"],
-        name=row["name"],
-        size=row["size_bytes"] or 0,
-        captured=row["captured"],
-        kind=Media(row["kind"]),
-        group=row["shot"],
+def last_proof_at(row: Mapping[str, Any]) -> datetime:
+    """Return when the newest of a file's receipts was given; long ago if it has none."""
+    moments = (_moment(each["done_at"]) for each in row["deliveries"] if each["done_at"])
+    return max(moments, default=datetime.min.replace(tzinfo=UTC))
+
+
+def named_by_routes(row: Mapping[str, Any], camera: str, routes: Sequence[Route]) -> frozenset[str]:
+    """Return the destinations that routes name for a file as the ledger knows it, or might name if it knew more.
+
+    It counts as not protected: what is, is not deleted anyway.
+    """
+    mine, *others = (
+        facts_of({**each, "camera": camera, "is_protected": False}, site="", zone=None)
+        for each in (row, *row["partners"])
     )
-    return {each.destination for each in owed(facts, routes, destinations)}
+    return named(mine, routes, Shot(tuple(others)))
 
 
 def _proven(delivery: Mapping[str, Any] | None, name: str, rules: DeleteSettings) -> Proven | Verdict:
@@ -121,6 +126,10 @@ def _proven(delivery: Mapping[str, Any] | None, name: str, rules: DeleteSettings
         return Verdict("given up", name)
     if delivery["state"] != "done" or delivery["proof"] not in _ENOUGH[rules.proof]:
         return Verdict("not proven", f"{name}: {delivery['proof']}")
+    if delivery.get("is_doubted"):
+        return Verdict("lost", name)
+    if delivery.get("is_elsewhere"):
+        return Verdict("moved", name)
     return Proven(name, delivery["proof"], delivery["checksum"], delivery["location"], delivery["done_at"])
 
 

@@ -14,14 +14,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import structlog
 
 from agent.camera import FAULTS as CAMERA_FAULTS
 from agent.camera import Body, Folder, Handle, Object, are_same_time
-from agent.collector.deletable import Verdict, judged, named_by_routes
+from agent.collector.deletable import Verdict, judged, last_proof_at, named_by_routes
 from agent.collector.surroundings import Surroundings
 from agent.faults import Fault
 from agent.ledger import Row
@@ -35,6 +35,7 @@ ROUND_SECONDS = 300.0
 MOST_A_ROUND = 1000
 _BATCH_NAMES = 500
 _MOST_LOOKED_AT = 200  # files of a card, to find out whether it is one that we know
+_SOONEST_SECONDS = 60.0  # between two rounds that only time has made due: each lists the cards
 _LAST_SECONDS = 5.0
 _MOST_STALE_ROUNDS = 3  # in a row
 _LOCKED = "ptp.store_read_only"
@@ -147,16 +148,21 @@ class Deleting:
 
     def _judge(self, row: Row, item: Object, by: str) -> Verdict:
         rules: DeleteSettings = self._around.delete
-        named = named_by_routes(row, self._camera, self._around.routes, self._around.destinations)
+        if not (by or rules.enabled):  # switched off while a round is under way
+            return Verdict("switched off")
+        named = named_by_routes(row, self._camera, self._around.routes)
+        now, aged = self._around.clock.now(), self._around.clock.now_for(last_proof_at(row))
         verdict = judged(
             {**row, "is_protected": item.is_protected or False},
             rules,
             named,
-            datetime.now(UTC),
+            aged,
             asked_by_person=bool(by),
         )
-        if verdict.due_at is not None and (self._due_at is None or verdict.due_at < self._due_at):
-            self._due_at = verdict.due_at
+        if verdict.due_at is not None:
+            soonest = now + timedelta(seconds=min(_SOONEST_SECONDS, ROUND_SECONDS))
+            due_at = max(verdict.due_at + (now - aged), soonest)
+            self._due_at = min(due_at, self._due_at or due_at)
         is_owed = any(each["state"] in ("queued", "uploading", "failed") for each in row["deliveries"])
         if verdict.reason is None and is_owed and not self._around.spool.is_finished(row["id"]):
             return Verdict("needed")

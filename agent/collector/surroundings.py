@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 
+from agent.collector.clock import Clock
 from agent.keys import Facts
 from agent.ledger import Ledger, NewDelivery
 from agent.progress import Progress
@@ -41,6 +42,7 @@ class Surroundings:
         self.destinations = destinations
         self.algorithms = algorithms
         self.delete = delete or DeleteSettings()
+        self.clock = Clock()
         self.site = site
         self.zone = zone  # of {local} in templates; None: this computer's
         self.model_memory = model_memory  # changed in place by every camera

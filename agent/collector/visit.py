@@ -15,7 +15,6 @@ import structlog
 from agent.camera import FAULTS as CAMERA_FAULTS
 from agent.camera import Body, Folder, Look, Object, Unreadable
 from agent.collector.deletion import Deleting
-from agent.collector.fetch import FAULTS
 from agent.collector.fetching import Fetching
 from agent.collector.learning import Learning
 from agent.collector.news import is_old, news
@@ -23,7 +22,7 @@ from agent.collector.queue import RANKS, Item
 from agent.collector.room import RoomMaker
 from agent.collector.settling import Settling, Unsettled
 from agent.collector.surroundings import Surroundings
-from agent.faults import Fault, Scope, backoff_seconds, fault
+from agent.faults import backoff_seconds
 from agent.ledger import CameraRow, Known, NewFile, Row
 from agent.routing import identity_of, kind_of
 from agent.settings import CameraSettings
@@ -44,7 +43,15 @@ class Visit:
         self._ledger = around.ledger
         self._serial = body.identity.serial
         self._learning = Learning(body, settings.name, around)
-        self._unsettled = Settling()
+        self._unsettled = Unsettled()
+        self._settling = Settling(
+            body,
+            settings.name,
+            self._ledger,
+            self._unsettled,
+            self._give_identity,
+            lambda: self._request_scan(full=False),
+        )
         self._since_scan: set[int] = set()  # seen by looks since the running scan began: not missing from it
         self._taking = asyncio.Lock()
         self._scan_soon = asyncio.Event()
@@ -88,7 +95,7 @@ class Visit:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._scan_loop(on_scanned), name="scan")
             tasks.create_task(self._look_loop(), name="look")
-            tasks.create_task(self._settle_loop(), name="settle")
+            tasks.create_task(self._settling.run(), name="settle")
             tasks.create_task(self._fetching.run(tasks), name="fetch")
             tasks.create_task(self.deleting.run(), name="delete")
 
@@ -339,43 +346,6 @@ class Visit:
         facts = self._learning.facts(seen, row)
         if file_id in self._around.promised or self._learning.is_wanted(file_id, facts):
             self._fetching.put(Item(file_id, seen, facts))
-
-    # -- sizes that are not final ------------------------------------------------------------------------
-
-    async def _settle_loop(self) -> None:
-        while True:
-            await self._settle(await self._unsettled.next())
-
-    async def _settle(self, entry: Unsettled) -> None:
-        try:
-            fresh = await self.body.lookup(entry.object)
-            if fresh is not None and fresh.size is None and entry.is_slow:
-                size = await self.body.measure(fresh)  # the last resort: it costs the session
-                await self._give_identity(entry.file_id, msgspec.structs.replace(fresh, size=size))
-                return
-        except Fault as caught:
-            if caught.scope is Scope.WHOLE:
-                raise
-            await self._settle_later(entry, entry.object, caught)
-            return
-        if fresh is None:
-            self._unsettled.drop(entry.file_id)
-            self._request_scan(full=False)
-        elif fresh.size and fresh.size == entry.object.size:
-            await self._give_identity(entry.file_id, fresh)
-        else:
-            await self._settle_later(
-                entry, fresh, fault(FAULTS, "camera.size_unsettled", f"{fresh.size} bytes")
-            )
-
-    async def _settle_later(self, entry: Unsettled, seen: Object, why: Fault) -> None:
-        if entry.is_slow and not entry.is_told:
-            entry.is_told = True
-            await self._ledger.files.hold_file(entry.file_id, "camera", why.code, why.detail, None)
-            log.warning(
-                "waiting", file=entry.file_id, name=seen.name, camera=self._settings.name, code=why.code
-            )
-        self._unsettled.again(entry, seen)
 
     async def _give_identity(self, file_id: int, final: Object) -> None:
         if await self._ledger.files.settle(file_id, final.size or 0, final.captured, self._identity(final)):

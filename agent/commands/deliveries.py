@@ -85,6 +85,12 @@ async def requeue(agent: Agent, delivery_ids: Sequence[int]) -> Requeued:
     return Requeued(tuple(files))
 
 
+async def note_verified(agent: Agent, *, lost: Sequence[int], found: Sequence[int]) -> None:
+    """Keep what was found where deliveries were looked for: no file is deleted from its card for one that is lost."""
+    await agent.ledger.journal.doubt(lost)
+    await agent.ledger.journal.trust(found)
+
+
 async def send(agent: Agent, ids: Sequence[int], to: str | None, template: str | None = None) -> list[Sent]:
     """Owe these files to `to`, or to wherever a route names, its `auto` aside. `template`: what they are called at `to`.
 

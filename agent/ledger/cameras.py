@@ -140,6 +140,17 @@ class Cameras:
         return [msgspec.convert(dict(row), Subject) for row in rows]
 
     @shielded
+    async def note_place(self, destination: str, place: str) -> None:
+        """Keep where a destination is by its settings; from now on what was proven at another place does not count."""
+        async with self._store.transaction(durable=True, offers=False):
+            await self._store.do(
+                "INSERT INTO subject (kind, name, state, since_at, place) VALUES ('destination', ?, 'off', ?, ?) ON CONFLICT"
+                " (kind, name) DO UPDATE SET place = excluded.place, placed_at = CASE WHEN place IS NULL THEN placed_at ELSE ? END"
+                " WHERE place IS NOT excluded.place",
+                *(destination, now := utc_now(), place, now),
+            )
+
+    @shielded
     async def note_check(self, destination: str, fingerprint: str, exclusive: str) -> None:
         """Keep what a check found out about a destination with these settings."""
         async with self._store.transaction(offers=False):

@@ -45,7 +45,7 @@ class Journal:
     async def deletable(self, serial: str, storage: int, folder: str, names: Sequence[str]) -> list[Row]:
         """Files of these names that were taken off the card and may be on it still, with deliveries and attempts."""
         rows = await self._store.all(
-            "SELECT f.* FROM file f WHERE f.serial = ? AND f.storage = ? AND f.folder = ?"
+            "SELECT f.*, c.is_serial_reported FROM file f JOIN camera c ON c.serial = f.serial WHERE f.serial = ? AND f.storage = ? AND f.folder = ?"
             f" AND f.name IN ({', '.join('?' * len(names))}) AND f.state IN ('fetched', 'evicted')"
             f" AND NOT EXISTS (SELECT 1 FROM deletion x WHERE x.file_id = f.id AND x.state IN {STANDING})",
             *(serial, storage, folder, *names),
@@ -55,7 +55,8 @@ class Journal:
     async def page(self, after_id: int, limit: int = 500) -> list[Row]:
         """Files in order of their ids, each with its camera's name, its deliveries and its attempts at deleting it."""
         rows = await self._store.all(
-            "SELECT f.*, c.name AS camera FROM file f JOIN camera c ON c.serial = f.serial WHERE f.id > ? ORDER BY f.id LIMIT ?",
+            "SELECT f.*, c.name AS camera, c.is_serial_reported FROM file f JOIN camera c ON c.serial = f.serial"
+            " WHERE f.id > ? ORDER BY f.id LIMIT ?",
             *(after_id, limit),
         )
         return await self._with_history([dict(row) for row in rows])
@@ -68,7 +69,7 @@ class Journal:
         """
         async with self._store.transaction(durable=True):
             rows = await self._store.all(
-                "SELECT f.* FROM file f WHERE f.id = ? AND f.state IN ('fetched', 'evicted')"
+                "SELECT f.*, c.is_serial_reported FROM file f JOIN camera c ON c.serial = f.serial WHERE f.id = ? AND f.state IN ('fetched', 'evicted')"
                 f" AND NOT EXISTS (SELECT 1 FROM deletion x WHERE x.file_id = f.id AND x.state IN {STANDING})",
                 file_id,
             )
@@ -132,22 +133,64 @@ class Journal:
         )
         return [{**dict(row), "proofs": msgspec.json.decode(row["proofs"])} for row in rows]
 
+    async def doubtful(self) -> set[int]:
+        """Deliveries whose receipts do not count: not found where they were delivered, or delivered to another place."""
+        rows = await self._store.all(
+            "SELECT d.id FROM delivery d LEFT JOIN subject s ON s.kind = 'destination' AND s.name = d.destination"
+            " WHERE d.state = 'done' AND (d.doubted_at IS NOT NULL OR coalesce(d.found_at, d.done_at) < s.placed_at)"
+        )
+        return {int(row["id"]) for row in rows}
+
+    @shielded
+    async def doubt(self, delivery_ids: Sequence[int]) -> None:
+        """These are not, or not as they should be, where they were delivered: no file is deleted for them."""
+        await self._note(delivery_ids, "doubted_at = ?")
+
+    @shielded
+    async def trust(self, delivery_ids: Sequence[int]) -> None:
+        """These are proven where they were delivered, whatever was found before."""
+        await self._note(delivery_ids, "doubted_at = NULL, found_at = ?")
+
+    async def _note(self, delivery_ids: Sequence[int], what: str) -> None:
+        async with self._store.transaction(durable=True, offers=False):
+            for delivery_id in delivery_ids:
+                await self._store.do(
+                    f"UPDATE delivery SET {what} WHERE id = ? AND state = 'done'", utc_now(), delivery_id
+                )
+
+    async def summary(self) -> Row:
+        """How many `files` were deleted from cards, and `last_at`, when the last of them was."""
+        return dict(
+            await self._store.one(
+                "SELECT count(*) AS files, max(ended_at) AS last_at FROM deletion WHERE state = 'deleted'"
+            )
+        )
+
     async def _with_history(self, files: list[Row]) -> list[Row]:
+        """Add `deliveries`, `attempts` at deleting them, and `partners`, the other files of the same shot."""
         ids = [row["id"] for row in files]
         marks = ", ".join("?" * len(ids)) or "NULL"
         deliveries = await self._store.all(
-            "SELECT file_id, destination, state, proof, checksum, location, done_at FROM delivery"
-            f" WHERE file_id IN ({marks}) ORDER BY destination",
+            "SELECT d.file_id, d.destination, d.state, d.proof, d.checksum, d.location, d.done_at, (d.doubted_at IS NOT NULL"
+            " OR t.doubted_at IS NOT NULL OR t.state <> 'done') AS is_doubted, coalesce(d.found_at, t.found_at, d.done_at)"
+            " < s.placed_at AS is_elsewhere FROM delivery d LEFT JOIN delivery t ON t.id = d.shared_with LEFT JOIN subject s"
+            f" ON s.kind = 'destination' AND s.name = d.destination WHERE d.file_id IN ({marks}) ORDER BY d.destination",
             *ids,
         )
         attempts = await self._store.all(
             f"SELECT file_id, state, fault_code, ended_at FROM deletion WHERE file_id IN ({marks}) ORDER BY id",
             *ids,
         )
+        partners = await self._store.all(
+            "SELECT f.id AS file_id, p.* FROM file f JOIN file p ON (p.serial, p.storage, p.folder, p.shot) ="
+            " (f.serial, f.storage, f.folder, f.shot) AND p.id <> f.id AND p.size_bytes IS NOT NULL"
+            f" WHERE f.id IN ({marks}) AND f.shot NOT IN (0, f.handle)",
+            *ids,
+        )
         by_id = {row["id"]: row for row in files}
         for row in files:
-            row["deliveries"], row["attempts"] = [], []
-        for kind, found in (("deliveries", deliveries), ("attempts", attempts)):
+            row["deliveries"], row["attempts"], row["partners"] = [], [], []
+        for kind, found in (("deliveries", deliveries), ("attempts", attempts), ("partners", partners)):
             for each in found:
                 by_id[each["file_id"]][kind].append(dict(each))
         return files

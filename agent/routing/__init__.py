@@ -18,6 +18,7 @@ from agent.routing.owing import (
     ask_for_shots,
     is_wanted,
     missing,
+    named,
     override,
     owed,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "is_wanted",
     "kind_of",
     "missing",
+    "named",
     "override",
     "owed",
     "picture_of",

@@ -64,6 +64,16 @@ def is_wanted(facts: Facts, routes: Sequence[Route], shot: Shot = ALONE) -> bool
     return any(True for _ in _judged(facts, routes, shot))
 
 
+def named(facts: Facts, routes: Sequence[Route], shot: Shot = ALONE) -> frozenset[str]:
+    """Return every destination that the file is owed to by itself, or may be once more is known."""
+    found: set[str] = set()
+    for route, verdict in _judged(facts, routes, shot):
+        found.update(route.destinations)
+        if route.stop and not verdict:
+            break
+    return frozenset(found)
+
+
 def missing(
     facts: Facts, routes: Sequence[Route], destinations: Destinations, shot: Shot = ALONE
 ) -> frozenset[Missing]:

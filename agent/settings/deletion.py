@@ -57,7 +57,7 @@ class DeleteSettings(Section):
         default=(),
         title="Destinations",
         description="Which destinations must have proven a file; by default each that a route names for it or that"
-        " it was ever promised to.",
+        " it was ever promised to. What no route sends by itself stays.",
     )
 
     @property

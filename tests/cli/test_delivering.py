@@ -225,6 +225,30 @@ async def test_what_is_missing_or_different_is_told_and_left_alone(delivered: Pa
     assert await states(delivered) == dict.fromkeys(range(1, 7), "done")
 
 
+async def doubtful(config: Path) -> set[int]:
+    ledger = await Ledger.open(config.parent / "state")
+    try:
+        return await ledger.journal.doubtful()
+    finally:
+        await ledger.close()
+
+
+async def test_what_is_missing_is_deleted_from_no_card_until_it_is_found(
+    delivered: Path, hotshoe: Hotshoe
+) -> None:
+    photos = delivered.parent / "photos"
+    (photos / "2.bin").rename(photos / "elsewhere")
+    await hotshoe("verify", "--all")
+    assert await doubtful(delivered) == {2}
+    async with running(delivered) as agent:
+        (photos / "3.bin").unlink()
+        await hotshoe("verify", "--all")
+        assert await agent.ledger.journal.doubtful() == {2, 3}
+        (photos / "elsewhere").rename(photos / "2.bin")
+        await hotshoe("verify", "--all")
+        assert await agent.ledger.journal.doubtful() == {3}
+
+
 async def test_requeue_without_a_running_agent_and_beside_one(delivered: Path, hotshoe: Hotshoe) -> None:
     photos = delivered.parent / "photos"
     (photos / "2.bin").unlink()

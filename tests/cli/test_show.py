@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from agent.cli import show, words
-from agent.ledger import Ledger, NewDelivery, NewFile, Outcome
-from tests.cli.conftest import Hotshoe
+from agent.ledger import Ledger, NewDelivery, NewFile, Outcome, Proven, Row
+from tests.cli.conftest import Hotshoe, running
 
 PROVEN = Outcome(proof="readback", exclusive="atomic", checksum="sha256:00", location="/photos/x.JPG")
 
@@ -172,6 +172,31 @@ async def test_status_after_a_run(hotshoe: Hotshoe, filled: Path) -> None:
     assert "5.0 MB on the cards, 10.0 MB to destinations" in said.out
     assert "▲ 1: see hotshoe files --state failed" in said.out
     assert max(map(len, said.out.splitlines())) <= 80
+
+
+async def test_status_says_what_was_deleted_from_cards(hotshoe: Hotshoe, filled: Path) -> None:
+    assert "Deleting" not in (await hotshoe("status")).out
+    ledger = await Ledger.open(filled.parent / "state")
+    rows = await ledger.views.files()
+    done = next(row for row in rows if row["state"] == "fetched" and _is_done(row))
+    proven = Proven("archive", "readback", None, None, "2026-05-01T00:00:00.000Z")
+    entry = await ledger.journal.begin(done["id"], "agent", lambda row: [proven])
+    assert entry is not None
+    await ledger.journal.end(entry, "deleted")
+    await ledger.close()
+    assert "Deleting      1 file so far, last " in (await hotshoe("status")).out
+    (told,) = (await hotshoe("status", "--json")).json
+    assert told["deleted_from_cards"]["files"] == 1
+    async with running(filled):
+        assert "Deleting      off, 1 file so far" in (await hotshoe("status")).out
+    with filled.open("a") as file:
+        file.write("[delete]\nenabled = true\n")
+    async with running(filled):
+        assert "Deleting      on, 1 file so far" in (await hotshoe("status")).out
+
+
+def _is_done(row: Row) -> bool:
+    return {each["state"] for each in row["deliveries"]} == {"done"}
 
 
 async def test_status_as_json(hotshoe: Hotshoe, filled: Path) -> None:

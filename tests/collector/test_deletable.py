@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.backends.base import Proof
-from agent.collector.deletable import MOST_TRIES, REASONS, judged
+from agent.collector.deletable import MOST_TRIES, REASONS, judged, named_by_routes
 from agent.ledger import as_text
-from agent.settings import DeleteSettings
+from agent.settings import DeleteSettings, Route
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 NAMES = ("archive", "cloud", "nas")
@@ -42,7 +42,7 @@ def attempt(state: str, code: str | None = None, age: float = 90_000) -> dict[st
 
 
 def reason(row: dict[str, Any], *named: str, asked: bool = False, **rules: Any) -> str | None:
-    return judged(row, DeleteSettings(**rules), named, NOW, asked_by_person=asked).reason
+    return judged(row, DeleteSettings(**rules), named or ("archive",), NOW, asked_by_person=asked).reason
 
 
 def test_what_is_delivered_and_proven_for_long_enough_may_go() -> None:
@@ -63,7 +63,10 @@ def test_what_is_delivered_and_proven_for_long_enough_may_go() -> None:
         (file(delivery()), {"kinds": "raw"}, "another kind"),
         (file(delivery(), is_protected=1), {}, "protected"),
         (file(delivery(), captured=""), {}, "without a time"),
-        (file(), {}, "required nowhere"),
+        (file(), {}, "not delivered"),
+        (file(delivery(), is_serial_reported=0), {}, "without a serial"),
+        (file(delivery() | {"is_doubted": 1}), {}, "lost"),
+        (file(delivery() | {"is_elsewhere": 1}), {}, "moved"),
         (file(delivery(proof="size")), {}, "not proven"),
         (file(delivery()), {"proof": "checksum"}, "not proven"),
         (file(delivery(state="queued")), {}, "not delivered"),
@@ -96,6 +99,43 @@ def test_every_reason_to_keep_a_file(
 ) -> None:
     assert reason(row, **rules) == expected
     assert expected is None or expected in REASONS
+
+
+def test_what_only_a_person_has_sent_somewhere_stays() -> None:
+    for row in (file(), file(delivery())):
+        assert judged(row, DeleteSettings(), (), NOW).reason == "required nowhere"
+    assert judged(file(delivery()), DeleteSettings(destinations=("archive",)), (), NOW).reason is None
+
+
+def row_of(name: str, **other: Any) -> dict[str, Any]:
+    facts = {"serial": "1", "storage": 1, "folder": "100CANON", "name": name, "size_bytes": 1000, "shot": 16}
+    asked = {"clock_ahead_seconds": None, "picture": None}
+    return {
+        **file(),
+        **facts,
+        **asked,
+        "kind": "raw" if name.endswith("CR3") else "jpeg",
+        "partners": [],
+        **other,
+    }
+
+
+def names(row: dict[str, Any], *routes: dict[str, Any]) -> set[str]:
+    return set(named_by_routes(row, "main", [Route.model_validate(each) for each in routes]))
+
+
+def test_what_routes_name_by_what_they_learnt() -> None:
+    stars = {"destinations": "agency", "match": {"min_rating": 3}}
+    assert names(row_of("A.JPG", picture='{"rating":3}'), stars) == {"agency"}
+    assert names(row_of("A.JPG", picture='{"rating":2}'), stars) == set()
+    assert names(row_of("A.JPG"), stars) == {"agency"}, "who knows: the route is younger than the fetch"
+    pair = {"destinations": "agency", "match": {"with_kind": "raw"}}
+    assert names(row_of("A.JPG", partners=[row_of("A.CR3")]), pair) == {"agency"}
+    assert names(row_of("A.JPG"), pair) == set()
+    whole = {"destinations": "nas", "match": {"kind": "jpeg"}, "whole_shot": True}
+    assert names(row_of("A.CR3", partners=[row_of("A.JPG")]), whole) == {"nas"}
+    by_hand = {"destinations": "agency", "auto": False}
+    assert names(row_of("A.JPG"), by_hand, whole) == {"nas"}
 
 
 def test_what_a_route_names_and_was_never_promised_is_missing() -> None:
@@ -157,8 +197,9 @@ def test_nothing_goes_without_every_proof(
         assert verdict.reason in REASONS
         return
     by_name = {each["destination"]: each for each in row["deliveries"]}
+    assert settings.destinations or named
     required = set(settings.destinations) if settings.destinations else named | set(by_name)
-    assert required and {each.destination for each in verdict.proofs} == required
+    assert {each.destination for each in verdict.proofs} == required
     for name in required:
         each = by_name[name]
         assert each["state"] == "done"

@@ -118,6 +118,90 @@ async def test_it_is_off_by_default_and_an_order_is_one_round(bench: Workbench) 
         assert left(body) == ["IMG_0002.JPG"]
 
 
+async def test_switching_it_off_ends_the_round_that_is_under_way(bench: Workbench) -> None:
+    body = Body(*shots("IMG_0001.JPG", "IMG_0002.JPG", "IMG_0003.JPG"))
+
+    def switch_off(item: Object) -> None:
+        bench.around.delete = DeleteSettings(after="0s")
+
+    body.on_delete = switch_off
+    async with bench.visiting(body) as visiting:
+        await start(bench, visiting, *left(body))
+        await until_ended(bench, "deleted")
+        await asyncio.sleep(0.1)  # rounds would come every 0.02 s
+        assert len(left(body)) == 2
+        visiting.visit.deleting.order("somebody")
+        await until_ended(bench, *["deleted"] * 3)
+
+
+async def test_what_verify_missed_stays_until_it_is_found(bench: Workbench) -> None:
+    body = Body(*shots("IMG_0001.JPG"))
+    async with bench.visiting(body) as visiting:
+        await visiting.idle()
+        await deliver(bench, "IMG_0001.JPG")
+        (row,) = await bench.ledger.views.delivered("archive")
+        await bench.ledger.journal.doubt([row["id"]])
+        bench.around.delete = ON
+        visiting.visit.deleting.hurry()
+        await a_few_rounds(bench, body)
+        assert body.asked_to_delete == [] and await bench.ledger.journal.doubtful() == {row["id"]}
+        await bench.ledger.journal.trust([row["id"]])
+        await until_ended(bench, "deleted")
+
+
+async def test_what_was_proven_where_the_destination_is_no_more_stays(bench: Workbench) -> None:
+    body = Body(*shots("IMG_0001.JPG", "IMG_0002.JPG"))
+    await bench.ledger.cameras.note_place("archive", "the old disk")
+    async with bench.visiting(body) as visiting:
+        await visiting.idle()
+        await deliver(bench, "IMG_0001.JPG")
+        await asyncio.sleep(0.005)  # receipts have milliseconds
+        await bench.ledger.cameras.note_place("archive", "the old disk")
+        assert await bench.ledger.journal.doubtful() == set()
+        await bench.ledger.cameras.note_place("archive", "another one")
+        await asyncio.sleep(0.005)
+        await deliver(bench, "IMG_0002.JPG")
+        bench.around.delete = ON
+        visiting.visit.deleting.hurry()
+        await until_ended(bench, "deleted")
+        await a_few_rounds(bench, body)
+        assert left(body) == ["IMG_0001.JPG"]
+        (doubtful,) = await bench.ledger.journal.doubtful()
+        await bench.ledger.journal.trust([doubtful])
+        await until_ended(bench, "deleted", "deleted")
+
+
+async def test_a_body_without_a_serial_number_keeps_its_files(bench: Workbench) -> None:
+    """Two of one model that answer alike and are released together give files that nothing tells apart."""
+    body = Body(*shots("IMG_0001.JPG"))
+    await bench.ledger.cameras.meet_camera(
+        body.identity.serial, False, "main", ("", "", ""), ("camera", 15740)
+    )
+    async with bench.visiting(body) as visiting:
+        await start(bench, visiting, "IMG_0001.JPG")
+        await a_few_rounds(bench, body)
+        assert body.asked_to_delete == []
+
+
+async def test_a_file_that_becomes_old_enough_every_second_is_no_round_every_second(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deletion, "ROUND_SECONDS", 300.0)
+    monkeypatch.setattr(deletion, "_SOONEST_SECONDS", 1.0)
+    names = [f"IMG_000{n}.JPG" for n in range(1, 7)]
+    body = Body(*shots(*names))
+    async with bench.visiting(body) as visiting:
+        await visiting.idle()
+        for name in names:
+            await deliver(bench, name)
+            await asyncio.sleep(0.15)
+        scans = body.scans
+        bench.around.delete = DeleteSettings(enabled=True, after="1s")
+        visiting.visit.deleting.hurry()
+        await until_ended(bench, *["deleted"] * 6)
+        assert body.scans - scans <= 4
+
+
 async def test_another_card_with_the_same_names_loses_nothing(bench: Workbench) -> None:
     body = Body(*shots("IMG_0001.JPG", "IMG_0002.JPG"))
     async with bench.visiting(body) as visiting:

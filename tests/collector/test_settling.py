@@ -8,7 +8,7 @@ import time
 import pytest
 
 from agent.collector import settling
-from agent.collector.settling import Settling
+from agent.collector.settling import Unsettled
 from tests.collector.scripted import made
 
 SEEN = made().object
@@ -19,7 +19,7 @@ def _paces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settling, "SECOND_LOOK_SECONDS", 0.25)
 
 
-async def now(settling_files: Settling) -> int:
+async def now(settling_files: Unsettled) -> int:
     """Which file is due at once."""
     async with asyncio.timeout(0.05):
         return (await settling_files.next()).file_id
@@ -30,7 +30,7 @@ async def test_a_new_one_is_looked_at_at_once_though_another_takes_long(
 ) -> None:
     clock = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: clock)
-    files = Settling()
+    files = Unsettled()
     files.put(1, SEEN)
     entry = await files.next()
     clock += settling.PATIENCE_SECONDS + 1
@@ -42,7 +42,7 @@ async def test_a_new_one_is_looked_at_at_once_though_another_takes_long(
 
 
 async def test_the_second_look_comes_soon() -> None:
-    files = Settling()
+    files = Unsettled()
     files.put(1, SEEN)
     entry = await files.next()
     files.again(entry, SEEN)
@@ -55,7 +55,7 @@ async def test_the_second_look_comes_soon() -> None:
 
 
 async def test_putting_it_again_changes_nothing() -> None:
-    files = Settling()
+    files = Unsettled()
     files.put(1, SEEN)
     files.again(await files.next(), SEEN)
     files.put(1, SEEN)
@@ -65,7 +65,7 @@ async def test_putting_it_again_changes_nothing() -> None:
 
 
 async def test_what_was_dropped_stays_away() -> None:
-    files = Settling()
+    files = Unsettled()
     files.put(1, SEEN)
     entry = await files.next()
     files.drop(1)
@@ -76,7 +76,7 @@ async def test_what_was_dropped_stays_away() -> None:
 
 
 async def test_whoever_waits_is_woken_by_a_new_one() -> None:
-    files = Settling()
+    files = Unsettled()
     waiting = asyncio.create_task(files.next())
     await asyncio.sleep(0)
     files.put(7, SEEN)

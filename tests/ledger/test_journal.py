@@ -181,3 +181,47 @@ async def test_pages_tell_every_file_with_its_history(ledger: Ledger) -> None:
     (row, *_) = await ledger.journal.page(0)
     assert [each["state"] for each in row["deliveries"]] == ["done", "queued"]
     assert sha256("1") == row["sha256"]
+
+
+async def test_who_shares_another_delivery_shares_its_doubts(ledger: Ledger) -> None:
+    """Both cards of a body: one object at the destination proves both files, as long as it does."""
+    first = await done(ledger)
+    second = await fetched(ledger, shot(storage=2))
+    job = await claimed(ledger)
+    assert job.shared_with is not None and await ledger.deliveries.share_delivery(job.id)
+
+    async def doubted() -> list[bool]:
+        rows = [*await ledger.journal.page(0)]
+        return [bool(each["is_doubted"]) for row in rows for each in row["deliveries"]]
+
+    assert await doubted() == [False, False]
+    await ledger.journal.doubt([job.shared_with])
+    assert await doubted() == [True, True]
+    await ledger.journal.trust([job.shared_with])
+    assert await doubted() == [False, False]
+    assert await ledger.orders.requeue([job.shared_with]) == [first]
+    assert (await doubted())[1], "it is sent again: until then there is nothing"
+    again = await claimed(ledger)
+    assert await ledger.deliveries.finish_delivery(again.id, RECEIPT)
+    assert await doubted() == [False, False] and second
+
+
+async def test_a_delivery_that_is_made_anew_is_above_doubt(ledger: Ledger) -> None:
+    await done(ledger)
+    (row,) = await ledger.views.delivered("archive")
+    await ledger.journal.doubt([row["id"]])
+    await ledger.orders.requeue([row["id"]])
+    assert await ledger.deliveries.finish_delivery((await claimed(ledger)).id, RECEIPT)
+    assert await ledger.journal.doubtful() == set()
+
+
+async def test_the_partners_of_a_shot_come_with_it(ledger: Ledger) -> None:
+    await done(ledger, shot("IMG_0001.JPG"))
+    await done(ledger, shot("IMG_0001.CR3"))
+    await done(ledger, shot("IMG_0001.CR3", storage=2, captured="2024-05-01T10:00:09"))
+    rows = await ledger.journal.page(0)
+    assert [[each["name"] for each in row["partners"]] for row in rows] == [
+        ["IMG_0001.CR3"],
+        ["IMG_0001.JPG"],
+        [],
+    ]

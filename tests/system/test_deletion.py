@@ -30,6 +30,7 @@ from tests.system.living import Living, configuration, held, hotshoe, impatient,
 pytestmark = [pytest.mark.system, pytest.mark.usefixtures("impatient")]
 
 CARD = "6:30K+90K:JPG+CR3,1:200K:MP4"
+SERIALS = {"generic": "4711"}  # it tells none by itself, and then nothing is deleted
 NOW = {"delete": {"enabled": True, "after": "0s"}}
 NEW = {"kind": "folder"}
 
@@ -67,7 +68,7 @@ async def some_rounds(run: Living, seconds: float = 1.0) -> None:
 
 @pytest.mark.parametrize("body", ["eos-60d", "eos-r7", "generic"])
 async def test_the_card_empties_of_exactly_the_verified_kinds(tmp_path: Path, body: str) -> None:
-    with SimCamera(body, CARD) as cam:
+    with SimCamera(body, CARD, serial=SERIALS.get(body)) as cam:
         everything, videos_and_raw = on_card(cam), [n for n in names(cam) if not n.endswith("JPG")]
         config = configuration(
             tmp_path,
@@ -89,6 +90,18 @@ async def test_the_card_empties_of_exactly_the_verified_kinds(tmp_path: Path, bo
         assert held(tmp_path / "photos") == everything | fresh
         said = await hotshoe("journal", "--json", "--config", config)
         assert said.code == 0 and said.text.count('"state":"deleted"') == 7
+
+
+async def test_a_body_without_a_serial_number_keeps_its_card(tmp_path: Path) -> None:
+    with SimCamera("generic", "3:30K:JPG") as cam:
+        before = names(cam)
+        config = configuration(tmp_path, {"main": cam}, {"archive": {**NEW, "path": "photos"}}, more=NOW)
+        async with living(config) as run:
+            await run.delivered()
+            await some_rounds(run)
+            assert names(cam) == before and await journal(run) == []
+            said = await run.hotshoe("delete", "--dry-run")
+            assert said.has("3 files: its camera tells no serial number")
 
 
 async def test_a_size_is_no_proof_for_a_card(tmp_path: Path) -> None:
@@ -141,7 +154,7 @@ async def test_a_card_that_changes_loses_nothing_that_is_not_delivered(
     tmp_path: Path, body: str, change: str
 ) -> None:
     """Whatever a handle means by then: all that was ever on a card is at the destination when it is gone from it."""
-    with SimCamera(body, CARD) as cam:
+    with SimCamera(body, CARD, serial=SERIALS.get(body)) as cam:
         first = on_card(cam)
         config = configuration(tmp_path, {"main": cam}, {"archive": {**NEW, "path": "photos"}})
         async with living(config) as run:
