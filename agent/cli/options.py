@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from agent.cli.arguments import add_json, command, filled
+from agent.cli.arguments import EXIT_CODES, add_json, command, filled
 
 
 def delete(commands: Any) -> None:
@@ -48,8 +48,23 @@ def secret(commands: Any) -> None:
         help="keep passwords and keys out of the configuration file",
         description=filled(
             "Secrets are kept in the state folder, readable by its owner alone, and fill what the configuration file "
-            "leaves out. They are never shown."
+            "leaves out. They are never shown. Secrets may also come from the environment, or from systemd "
+            "(LoadCredential=)."
         ),
+        epilog="\n".join(
+            (
+                "examples:",
+                "  hotshoe secret list",
+                "  hotshoe secret set destinations.archive.password",
+                "  pass show nas | hotshoe secret set destinations.nas.password",
+                "  hotshoe secret clear destinations.archive.password",
+                "",
+                "Each action has --help and --json.",
+                "",
+                filled(EXIT_CODES),
+            )
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = made.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     set_ = command(
