@@ -111,10 +111,11 @@ def say_section(section: Section) -> None:
     for each in section.findings:
         mark, colour = {True: ("✓", "green"), False: ("▲", "red"), None: ("·", "yellow")}[each.ok]
         seconds = f"{each.seconds:.3f} s" if each.seconds is not None else ""
-        head = f"  {paint(mark, colour)} {each.step:<17} {seconds:>9}  "
-        first, *others = fold(safe_lines(each.detail), _DETAIL_COLUMN) or [""]
-        say(f"{head}{first.strip()}".rstrip())
-        for line in others:
+        named = f"{each.step:<17} {seconds:>9}" if seconds else f"{each.step:<27}"
+        lines = fold(safe_lines(each.detail), _DETAIL_COLUMN)
+        first = "" if len(named) > 27 or not lines else lines.pop(0).strip()
+        say(f"  {paint(mark, colour)} {named}  {first}".rstrip())
+        for line in lines:
             say(line)
         if each.hint:
             for line in fold(safe(each.hint) + (f" [{each.code}]" if each.code else ""), 6):

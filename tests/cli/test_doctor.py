@@ -157,3 +157,19 @@ async def test_what_never_answers_does_not_hold_up_the_rest(
 def test_a_proof_that_would_never_do(proof: Proof, wanted: Proof, ok: bool) -> None:
     finding = checks.judge_proof(Check((), Exclusive.ATOMIC, proof), wanted)
     assert finding.ok is ok and bool(finding.hint) is not ok
+
+
+async def test_long_names_of_settings_stay_within_the_terminal(tmp_path: Path, hotshoe: Hotshoe) -> None:
+    path = tmp_path / "hotshoe.toml"
+    path.write_text(
+        '[destinations.studio-archive]\nkind = "smb"\naddress = "smb://nas/photos"\nusername = "x"\n'
+        '[destinations.nas]\nkind = "ftp"\nhost = "ftp://nas"\nuser = "x"\n'
+    )
+    said = await hotshoe("doctor")
+    assert said.code == 1
+    lines = said.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    [short] = [line for line in lines if "destinations.nas.host" in line]
+    assert short.index("does not") == 33, "short names stand beside what is said of them"
+    [long] = [line for line in lines if "destinations.studio-archive.password" in line]
+    assert lines[lines.index(long) + 1].startswith(" " * 33 + "is missing")
