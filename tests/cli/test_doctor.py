@@ -171,5 +171,5 @@ async def test_long_names_of_settings_stay_within_the_terminal(tmp_path: Path, h
     assert max(map(len, lines)) <= 80
     [short] = [line for line in lines if "destinations.nas.host" in line]
     assert short.index("does not") == 33, "short names stand beside what is said of them"
-    [long] = [line for line in lines if "destinations.studio-archive.password" in line]
+    long = next(line for line in lines if line.endswith("destinations.studio-archive.password"))
     assert lines[lines.index(long) + 1].startswith(" " * 33 + "is missing")
