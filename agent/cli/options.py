@@ -34,7 +34,7 @@ def journal(commands: Any) -> None:
         commands,
         "journal",
         "agent.cli.journal:journal",
-        "what was deleted from which card, and why it might be",
+        "what was deleted from which card, and what justified it",
         "Every time that a camera was told to delete a file, or was about to be: with the deliveries that justified it, "
         "and what came of it.",
         ("hotshoe journal", "hotshoe journal --json | jq 'select(.state != \"deleted\")'"),
