@@ -84,8 +84,7 @@ def destinations(commands: Any) -> None:
             "hotshoe destinations check archive --json | jq 'select(.ok == false)'",
         ),
     )
-    made.add_argument("action", nargs="?", choices=["list", "check"], default="list", help="list by default")
-    made.add_argument("names", nargs="*", metavar="NAME", help="with check: only these")
+    made.add_argument("names", nargs="*", metavar="[check] NAME", help="only these; all by default")
     add_json(made)
 
 

@@ -22,18 +22,25 @@ Row = dict[str, Any]
 
 _NOTHING: Row = {
     "queued": 0, "waiting": 0, "uploading": 0, "failed": 0, "done": 0, "verified": 0, "owed_bytes": 0,
-    "proven_at": None, "proof": None,
+    "scheduled": 0, "opens_at": None, "proven_at": None, "proof": None,
 }  # fmt: skip
 
 
 def destinations(arguments: argparse.Namespace) -> int:
     """Exit code: 0 told, or all is well; 1 with check: something is wrong; 2 wrong usage or configuration."""
-    if arguments.action == "list" and arguments.names:
-        raise Stop("names belong to hotshoe destinations check.", MISUSED)
+    action, names = "list", list(arguments.names)
+    if names and names[0] in ("list", "check"):
+        action = names.pop(0)
     settings = load(arguments.config)
-    if arguments.action == "check":
-        return asyncio.run(_check(settings, chosen(settings, arguments.names), is_json=arguments.json))
+    if action == "check":
+        return asyncio.run(_check(settings, chosen(settings, names), is_json=arguments.json))
     rows = asyncio.run(_standing(settings))
+    if names:
+        known = [row["name"] for row in rows]
+        for name in names:
+            if name not in known:
+                raise Stop(f"{safe(name)} is no destination that is known here; {near(name, known)}", MISUSED)
+        rows = [row for row in rows if row["name"] in names]
     for row in rows if arguments.json else ():
         emit(row)
     if not arguments.json:
@@ -126,6 +133,10 @@ def _facts(row: Row) -> list[str]:
     elif row["reason"] and row["state"] not in (None, "ready"):
         code = f" [{row['fault_code']}]" if row["fault_code"] else ""
         facts.append(" ".join(filter(None, (row["reason"] + code, measures.until(row["next_try_at"])))))
+    if row["scheduled"]:
+        facts.append(
+            f"{measures.number(row['scheduled'])} outside the hours of its limit, {measures.until(row['opens_at'])}"
+        )
     if row["done"]:
         newest = f"newest {measures.clock(row['proven_at'])}, proof: {row['proof']}"
         facts.append(

@@ -22,18 +22,18 @@ def retry(arguments: argparse.Namespace) -> int:
     else:
         results = _give(arguments, [lines.Retry(ids) for ids in _parts(_numbers(arguments))])
     count = sum(result["deliveries"] for result in results)
-    return _conclude(
-        arguments,
-        f"{several(count, 'delivery', 'deliveries')} queued again; whatever waits is tried now.",
-        results,
-    )
+    told = f"{several(count, 'delivery', 'deliveries')} queued again" if count else "Nothing had failed here"
+    return _conclude(arguments, f"{told}; whatever waits is tried now.", results)
 
 
 def skip(arguments: argparse.Namespace) -> int:
     numbers = _numbers(arguments)
     results = _give(arguments, [lines.Skip(ids, arguments.reason, who()) for ids in _parts(numbers)])
     count = sum(result["files"] for result in results)
-    return _conclude(arguments, f"{several(count, 'file')} given up.", results)
+    told = (
+        f"{several(count, 'file')} given up." if count else "There was nothing to give up: nothing is owed."
+    )
+    return _conclude(arguments, told, results)
 
 
 def send(arguments: argparse.Namespace) -> int:

@@ -31,6 +31,8 @@ from agent.settings import Settings, load
 PAGE = 200
 AT_ONCE = 4
 RESULTS = ("same", "missing", "different", "could not ask")
+_MOST_NAMED = 10
+_NOWHERE = "neither the spool nor a card has the file any more. If it lies at another destination, take it from there."
 _WORDS = {Presence.SAME: "same", Presence.ABSENT: "missing", Presence.DIFFERENT: "different"}
 _MARKS = {
     "same": ("✓", "green"),
@@ -68,7 +70,7 @@ class _Verification:
         self._is_json: bool = arguments.json
         self._requeues: bool = arguments.requeue
         self._counts: dict[str, Counter[str]] = {}
-        self._lost: list[int] = []
+        self._lost: dict[int, Row] = {}  # by their deliveries
         self._doubtful: set[int] = set()
         self._found: list[int] = []  # of these
         self._shows = sys.stderr.isatty() and not arguments.json
@@ -155,7 +157,7 @@ class _Verification:
             count = self._counts.setdefault(name, Counter())
             count[verdict.result] += 1
             if verdict.result in ("missing", "different"):
-                self._lost.append(verdict.row["id"])
+                self._lost[verdict.row["id"]] = verdict.row
             elif verdict.proof in (Proof.READBACK, Proof.CHECKSUM) and verdict.row["id"] in self._doubtful:
                 self._found.append(verdict.row["id"])
             if self._is_json:
@@ -193,8 +195,9 @@ class _Verification:
     async def _requeue(self) -> list[int]:
         """Through the running agent; without one, in the ledger alone: the next run begins with it."""
         files: list[int] = []
-        for start in range(0, len(self._lost), lines.IDS_PER_ORDER):
-            part = tuple(self._lost[start : start + lines.IDS_PER_ORDER])
+        lost = list(self._lost)
+        for start in range(0, len(lost), lines.IDS_PER_ORDER):
+            part = tuple(lost[start : start + lines.IDS_PER_ORDER])
             try:
                 files += (await orders.give(self._settings.state_dir, lines.Requeue(part)))["files"]
             except orders.NotRunning:
@@ -209,7 +212,9 @@ class _Verification:
         whole: Counter[str] = sum(self._counts.values(), Counter())
         if self._is_json:
             destinations = {name: _figures(count) for name, count in self._counts.items()}
-            emit({"summary": {**_figures(whole), "requeued": len(requeued), "destinations": destinations}})
+            refused = [row["file_id"] for row in self._refused(requeued)]
+            sums = {**_figures(whole), "requeued": len(requeued), "refused": refused}
+            emit({"summary": {**sums, "destinations": destinations}})
             return
         for name, count in self._counts.items():
             parts = [f"{measures.number(count[each])} {each}" for each in RESULTS if count[each]]
@@ -217,13 +222,22 @@ class _Verification:
         if not whole:
             hint("Nothing has been delivered yet that could be verified.")
         elif self._lost and self._requeues:
-            rest = len(self._lost) - len(requeued)
             say(f"{measures.several(len(requeued), 'delivery', 'deliveries')} queued again.")
-            if rest:
-                say(f"{measures.number(rest)} cannot be: neither the spool nor a card has the file any more.")
+            if refused := self._refused(requeued):
+                for line in fold(f"{measures.number(len(refused))} cannot be: {_NOWHERE}", 0):
+                    say(line)
+            for row in refused[:_MOST_NAMED]:
+                say(f"  {_file(row)}")
+            if len(refused) > _MOST_NAMED:
+                say("  and others")
         elif self._lost:
             for line in fold("hotshoe verify … --requeue delivers again what is missing or different.", 0):
                 say(line)
+
+    def _refused(self, requeued: Sequence[int]) -> list[Row]:
+        """What was to be sent again and is not."""
+        sent = set(requeued)
+        return [row for row in self._lost.values() if row["file_id"] not in sent] if self._requeues else []
 
 
 def _first(several: ExceptionGroup[Exception]) -> Exception:
@@ -270,15 +284,19 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
 
 def _say_verdict(verdict: Verdict) -> None:
     row, (mark, colour) = verdict.row, _MARKS[verdict.result]
-    place = "/".join(filter(None, (row["camera"], row["folder"], row["name"])))
     say(
-        f"{paint(f'{mark} {verdict.result}', colour)}  {row['file_id']} {safe(place)} \u2192"
+        f"{paint(f'{mark} {verdict.result}', colour)}  {_file(row)} \u2192"
         f" {safe(row['destination'])}: {safe(row['key'])}"
     )
     if verdict.code or verdict.detail:
         told = sentence(verdict.code, verdict.hint, verdict.detail) if verdict.code else verdict.detail
         for line in fold(safe(told.replace("\n", " ")), 4):
             say(line)
+
+
+def _file(row: Row) -> str:
+    place = "/".join(filter(None, (row["camera"], row["folder"], row["name"])))
+    return f"{row['file_id']} {safe(place)}"
 
 
 def _figures(count: Counter[str]) -> dict[str, int]:

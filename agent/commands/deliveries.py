@@ -12,6 +12,7 @@ from agent.keys import TemplateError, suffixed
 from agent.ledger import NewDelivery, Row
 from agent.routing import Owed, facts_of, override, owed
 from agent.settings import Route
+from agent.settings.problems import near
 
 FAULTS = {
     "order.unknown_destination": Advice(
@@ -98,7 +99,7 @@ async def send(agent: Agent, ids: Sequence[int], to: str | None, template: str |
     ``order.unknown_destination``, ``order.bad_template``.
     """
     if to is not None and to not in agent.settings.destinations:
-        raise fault(FAULTS, "order.unknown_destination", to)
+        raise fault(FAULTS, "order.unknown_destination", f"{to}; {near(to, agent.settings.destinations)}")
     outcomes: list[Sent] = []
     for file_id in ids:
         rows = await agent.ledger.views.files(after_id=file_id - 1, limit=1)

@@ -49,12 +49,14 @@ class Views:
 
     async def destinations(self) -> dict[str, Row]:
         """By destination: how many deliveries are `queued`, `waiting` among these, `uploading`, `failed`, `done` and
-        `verified`, the `owed_bytes`, and of the newest proof `proven_at` and `proof`."""
+        `verified`, the `owed_bytes`; how many are `scheduled`, outside its hours, and when the first of them `opens_at`; and
+        of the newest proof `proven_at` and `proof`."""
         rows = await self._store.all(
             "SELECT d.destination, sum(d.state = 'queued') AS queued, sum(d.state = 'queued' AND d.waiting_for IS NOT NULL)"
             " AS waiting, sum(d.state = 'uploading') AS uploading, sum(d.state = 'failed') AS failed, sum(d.state = 'done')"
             " AS done, sum(d.state = 'done' AND d.proof IN ('checksum', 'readback')) AS verified, coalesce(sum(CASE WHEN"
-            " d.state IN ('queued', 'uploading', 'failed') THEN f.size_bytes END), 0) AS owed_bytes"
+            " d.state IN ('queued', 'uploading', 'failed') THEN f.size_bytes END), 0) AS owed_bytes, sum(d.state = 'queued' AND"
+            " d.waiting_for IS 'schedule') AS scheduled, min(CASE WHEN d.waiting_for = 'schedule' THEN d.next_try_at END) AS opens_at"
             " FROM delivery d JOIN file f ON f.id = d.file_id GROUP BY d.destination"
         )
         newest = await self._store.all(

@@ -186,10 +186,25 @@ async def test_check_tells_every_step_with_its_time(config: Path, hotshoe: Hotsh
     assert (await hotshoe("destinations", "check", "drawer")).code == 0
 
 
-async def test_check_of_what_is_none_and_names_without_check(config: Path, hotshoe: Hotshoe) -> None:
-    said = await hotshoe("destinations", "check", "archiv")
-    assert said.code == 2 and "did you mean archive?" in said.err
-    assert (await hotshoe("destinations", "list", "archive")).code == 2
+async def test_names_with_and_without_check(config: Path, hotshoe: Hotshoe) -> None:
+    for words in (("check", "archiv"), ("archiv",), ("list", "archiv")):
+        said = await hotshoe("destinations", *words)
+        assert said.code == 2 and "did you mean archive?" in said.err
+    for words in (("drawer",), ("list", "drawer")):
+        said = await hotshoe("destinations", *words, "--json")
+        assert said.code == 0 and [row["name"] for row in said.json] == ["drawer"]
+
+
+async def test_what_waits_for_its_hours_says_until_when(delivered: Path, hotshoe: Hotshoe) -> None:
+    ledger = await Ledger.open(delivered.parent / "state")
+    await ledger.files.owe(1, [NewDelivery("drawer", ("a", "b", "c"))])
+    await ledger.deliveries.hold("drawer", ["jpeg", "raw", "video"], "2999-01-01T08:00:00.000Z")
+    await ledger.close()
+    said = await hotshoe("destinations", "drawer")
+    assert "1 outside the hours of its limit, next try at 2999-01-01" in " ".join(said.out.split())
+    assert max(map(len, said.out.splitlines())) <= 80
+    [row] = (await hotshoe("destinations", "drawer", "--json")).json
+    assert (row["scheduled"], row["opens_at"]) == (1, "2999-01-01T08:00:00.000Z")
 
 
 # -- verify
@@ -272,6 +287,9 @@ async def test_what_is_nowhere_any_more_is_not_queued_again(delivered: Path, hot
     (delivered.parent / "photos" / "2.bin").unlink()
     said = await hotshoe("verify", "--all", "--requeue")
     assert "0 deliveries queued again" in said.out and "1 cannot be" in said.out
+    assert "\n  2 main/100CANON/IMG_0001.CR3\n" in said.out and max(map(len, said.out.splitlines())) <= 80
+    summary = (await hotshoe("verify", "--all", "--requeue", "--json")).json[-1]["summary"]
+    assert (summary["requeued"], summary["refused"]) == (0, [2])
     assert (await states(delivered))[2] == "done"
 
 
