@@ -249,6 +249,24 @@ def test_a_login_that_cannot_read_is_enough_where_size_is(server: Server) -> Non
     strict.close()
 
 
+def test_size_is_not_enough_for_what_was_gone_on_with(server: Server) -> None:
+    """After a power cut at the server a file can be as long as before, with zeros at its end."""
+    backend = LocalBackend(server, Proof.SIZE)
+    content = content_of(2 * CHUNK)
+    partial = server.root / ".hotshoe-tag.part"
+    partial.write_bytes(content[: CHUNK - 100] + bytes(100))
+    with pytest.raises(Fault, match=r"local\.damaged"):
+        deliver(backend, "x.mp4", content, "tag")
+    partial.write_bytes(content[:CHUNK])
+    receipt = deliver(backend, "x.mp4", content, "tag")
+    assert receipt.proof is Proof.READBACK
+    server.is_readable = False
+    (server.root / ".hotshoe-tag2.part").write_bytes(content[:CHUNK])
+    assert deliver(backend, "y.mp4", content, "tag2").proof is Proof.SIZE
+    backend.close()
+    assert server.names() == ["x.mp4", "y.mp4"]
+
+
 def test_names_come_to_an_end(server: Server, backend: LocalBackend) -> None:
     server.held |= {f".hotshoe-tag{number}.part" for number in ("", ".2", ".3", ".4")}
     with pytest.raises(Fault, match=r"local\.busy"):

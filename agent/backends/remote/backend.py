@@ -63,7 +63,7 @@ class RemoteBackend:
         try:
             return self._find(self._path(key), size, digests)
         except Fault as refusal:
-            if not self._may_stay_unread(refusal):
+            if not self._context.may_stay_unread(refusal):
                 raise
             return Found(presence=Presence.DIFFERENT)  # whose it is cannot be told
 
@@ -121,11 +121,6 @@ class RemoteBackend:
         )
         return Found(presence=Presence.SAME, receipt=receipt)
 
-    def _may_stay_unread(self, refusal: Fault) -> bool:
-        """Say whether it is a login that may not download, and needs not, since its length proves a file."""
-        is_enough = self._context.minimum_proof is Proof.SIZE
-        return is_enough and refusal.code == f"{self._context.kind}.not_readable"
-
     def _make_folders(self, tree: Tree, folders: Path, anew: bool = False) -> None:
         """Make what was not made before; `anew` when it may have been removed by somebody."""
         with self._lock:
@@ -176,7 +171,7 @@ class _Lent:
         try:
             return self._backend._find((key,), size, digests)
         except Fault as refusal:
-            if not self._backend._may_stay_unread(refusal):
+            if not self._backend._context.may_stay_unread(refusal):
                 raise
             return Found(presence=Presence.SAME)  # of this length, and nobody else has this name
 

@@ -31,6 +31,10 @@ class Context(msgspec.Struct, frozen=True):
     def fault(self, what: str, detail: str = "") -> Fault:
         return fault(self.faults, f"{self.kind}.{what}", detail)
 
+    def may_stay_unread(self, refusal: Fault) -> bool:
+        """Say whether it is a login that may not download, and need not, since its length proves a file."""
+        return self.minimum_proof is Proof.SIZE and refusal.code == f"{self.kind}.not_readable"
+
 
 class RemoteUpload:
     """Has a connection of its own until it is closed."""
@@ -55,6 +59,7 @@ class RemoteUpload:
         self.token = token
         self._tag, self._number = parsed(token)
         self._is_first_attempt = self._number == 1
+        self._is_resumed = False
         self._writer: Writer | None = None
         self._receipt: Receipt | None = None
         self._tree: Tree | None = context.pool.take()
@@ -84,9 +89,8 @@ class RemoteUpload:
             if self._writer is not None:
                 self._writer.finish()
                 self._writer = None
-            self._prove(digests)
+            proven = self._prove(digests)
             exclusive = self._publish()
-            proven = self._context.minimum_proof is not Proof.SIZE
             self._receipt = Receipt(
                 size=self._size,
                 proof=Proof.READBACK if proven else Proof.SIZE,
@@ -142,6 +146,7 @@ class RemoteUpload:
                     raise
                 self._number += 1
                 self.token = token_of(self._tag, self._number)
+        self._is_resumed = self.offset > 0
         wanted = self._size - self.offset
         if wanted >= _ASK_FOR_ROOM_BYTES:
             free = tree.free_bytes()
@@ -178,15 +183,26 @@ class RemoteUpload:
             raise self._context.fault("exists", "/".join(self._path))
         self._context.doubtful.discard(self._tag)
 
-    def _prove(self, digests: Digests) -> None:
+    def _prove(self, digests: Digests) -> bool:
+        """Return whether the content was compared, and not its length alone.
+
+        The length says nothing of what was gone on with: after a power cut at the server it can end in zeros.
+        """
         tree = self._connection
         held = tree.size(self._partial)
         if held != self._size:
             self._damaged(f"{held} bytes instead of {self._size}")
-        if self._context.minimum_proof is not Proof.SIZE:
+        if self._context.minimum_proof is Proof.SIZE and not self._is_resumed:
+            return False
+        try:
             found = sha256_of(tree, self._partial)
-            if found != digests.sha256:
-                self._damaged(f"sha256 {found} instead of {digests.sha256}")
+        except Fault as refusal:
+            if not self._context.may_stay_unread(refusal):
+                raise
+            return False
+        if found != digests.sha256:
+            self._damaged(f"sha256 {found} instead of {digests.sha256}")
+        return True
 
     def _publish(self) -> Exclusive:
         tree = self._connection

@@ -83,7 +83,7 @@ class SftpConfig(DestinationConfig):
         title="Proof wanted",
         description=(
             "readback: every file is read again from the server and compared. size: only its length is checked, "
-            "which halves the traffic and never counts as verified."
+            "unless it was interrupted on its way; that halves the traffic and does not count as verified."
         ),
     )
 
