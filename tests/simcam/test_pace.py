@@ -3,32 +3,55 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
 from tests.simcam import SimCamera
 from tests.simcam.dial import Dial
 
+ATTEMPTS = 400
+
+
+def fastest(measure: Callable[[], float], *, at_least: float, wanted: float) -> float:
+    """Return the least of some measurements, the first below `wanted` being enough: others who work here make it slower.
+    Nobody can make it faster than it may be, not once."""
+    found: list[float] = []
+    while len(found) < ATTEMPTS and min(found, default=wanted) >= wanted:
+        found.append(measure())
+        assert found[-1] >= at_least
+    return min(found)
+
 
 def test_every_transaction_takes_its_round_trip() -> None:
     with SimCamera("eos-r7", card="1:10K", rtt_ms=10) as cam, Dial(cam.port) as dial:
-        began = time.monotonic()
-        for _ in range(50):
-            dial.ask(0x1004)
-        assert 0.50 <= time.monotonic() - began < 0.75
+
+        def measure() -> float:
+            began = time.monotonic()
+            for _ in range(50):
+                dial.ask(0x1004)
+            return time.monotonic() - began
+
+        assert fastest(measure, at_least=0.50, wanted=0.75) < 0.75
 
 
 @pytest.mark.parametrize("mbit", [50, 400])
 def test_data_comes_at_its_pace(mbit: float) -> None:
     with SimCamera("eos-r7", card="1:8M", mbit=mbit) as cam, Dial(cam.port) as dial:
         [item] = cam.files()
-        size = int(mbit * 1e6 / 8 * 0.5)
-        began = time.monotonic()
-        for offset in range(0, size, 1 << 18):
-            dial.ask(0x101B, item.handle, offset % (7 << 20), 1 << 18)
-        took = time.monotonic() - began
+        size = int(
+            mbit * 1e6 / 8 * 0.05
+        )  # so little that a busy machine lets it pass undisturbed now and then
         sent = -(-size // (1 << 18)) * (1 << 18)
-        assert 0.85 * mbit < sent * 8 / took / 1e6 < 1.05 * mbit
+
+        def measure() -> float:
+            began = time.monotonic()
+            for offset in range(0, size, 1 << 18):
+                dial.ask(0x101B, item.handle, offset % (7 << 20), 1 << 18)
+            return time.monotonic() - began
+
+        ideal = sent * 8 / mbit / 1e6
+        assert fastest(measure, at_least=ideal / 1.05, wanted=ideal / 0.85) < ideal / 0.85
 
 
 def test_counters() -> None:
