@@ -466,3 +466,12 @@ def test_differences_name_what_a_change_concerns(file: Path) -> None:
     secret = '[destinations.c]\nkind = "s3"\nbucket = "bbb"\naccess_key_id = "a"\nsecret_access_key = "one"'
     changed = differences(loaded(file, secret), loaded(file, secret.replace("one", "two")))
     assert changed == Changes(frozenset(), frozenset({"c"}), False, frozenset())
+
+
+def test_a_kind_whose_packages_are_not_installed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.settings.loading.is_installed", lambda kind: kind != "s3")
+    text = '[destinations.cloud]\nkind = "s3"\nbucket = "wedding"\n'
+    assert refused(file, text) == [
+        "destinations.cloud.kind: needs packages that are not installed: pip install 'hotshoe[s3]', in a checkout '.[s3]'"
+        " (hotshoe.toml)"
+    ]

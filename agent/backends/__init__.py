@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import Annotated
 
 from pydantic import Field
@@ -23,6 +24,7 @@ from agent.backends.smb import SmbConfig
 
 __all__ = [
     "BACKENDS",
+    "PACKAGES",
     "AzureConfig",
     "Destination",
     "FolderConfig",
@@ -31,6 +33,7 @@ __all__ = [
     "S3Config",
     "SftpConfig",
     "SmbConfig",
+    "is_installed",
     "open_backend",
 ]
 
@@ -50,6 +53,25 @@ BACKENDS: dict[str, tuple[type[DestinationConfig], str]] = {
     "smb": (SmbConfig, "agent.backends.smb.backend:SmbBackend"),
 }
 """By kind: its settings, and where its code is."""
+
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "azure": ("azure-storage-blob", "azure-identity", "google-crc32c"),
+    "gcs": ("google-cloud-storage", "google-crc32c"),
+    "s3": ("boto3", "google-crc32c"),
+    "sftp": ("asyncssh",),
+    "smb": ("smbprotocol",),
+}
+"""By kind: the packages of other people that it needs, which come with the extra of its name."""
+
+
+def is_installed(kind: str) -> bool:
+    """Say whether everything that `kind` needs is there. Looks for it and loads none of it."""
+    try:
+        for package in PACKAGES.get(kind, ()):
+            distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def open_backend(config: Destination, *, owner: str) -> Backend:

@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
 from agent import keys
+from agent.backends import BACKENDS, is_installed
 from agent.settings import secrets
 from agent.settings.problems import Loc, Problem, SettingsError, field_problem, near, path_of
 from agent.settings.tree import ENV_PREFIX, ENV_SEPARATOR, Settings
@@ -176,6 +177,11 @@ def _cross_check(raw: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
     for name, destination in destinations.items():
         if isinstance(destination, dict):
             yield from _check_template(("destinations", name, "template"), destination.get("template"), raw)
+            if (kind := destination.get("kind")) in list(BACKENDS) and not is_installed(kind):
+                yield (
+                    ("destinations", name, "kind"),
+                    f"needs packages that are not installed: pip install 'hotshoe[{kind}]', in a checkout '.[{kind}]'",
+                )
     for index, camera in enumerate(cameras):
         for other in cameras[:index]:
             if camera.get("name") and camera.get("name") == other.get("name"):

@@ -7,14 +7,14 @@ import subprocess
 import sys
 import tomllib
 from importlib import import_module
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, packages_distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from agent.backends import BACKENDS, Destination
+from agent.backends import BACKENDS, PACKAGES, Destination, is_installed
 from agent.backends.base import DestinationConfig
 from agent.faults import Advice
 
@@ -189,3 +189,26 @@ def test_every_fault_has_a_hint_and_a_test(kind: str) -> None:
 
 def test_the_settings_are_models() -> None:
     assert all(issubclass(config, BaseModel) for config, _ in BACKENDS.values())
+
+
+def test_what_a_kind_needs_is_what_its_extra_brings() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = {
+        kind: tuple(re.split(r"[^A-Za-z0-9._-]", each)[0] for each in wanted)
+        for kind, wanted in project["optional-dependencies"].items()
+        if wanted and kind != "all"
+    }
+    assert extras == PACKAGES
+    assert all(is_installed(kind) for kind in BACKENDS)
+
+
+@pytest.mark.parametrize("kind", PACKAGES)
+def test_every_package_of_a_kind_is_looked_for(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for absent in PACKAGES[kind]:
+
+        def found(name: str, absent: str = absent) -> None:
+            if name == absent:
+                raise PackageNotFoundError(name)
+
+        monkeypatch.setattr("agent.backends.distribution", found)
+        assert not is_installed(kind)
