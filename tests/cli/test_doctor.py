@@ -162,7 +162,7 @@ def test_a_proof_that_would_never_do(proof: Proof, wanted: Proof, ok: bool) -> N
 async def test_long_names_of_settings_stay_within_the_terminal(tmp_path: Path, hotshoe: Hotshoe) -> None:
     path = tmp_path / "hotshoe.toml"
     path.write_text(
-        '[destinations.studio-archive]\nkind = "smb"\naddress = "smb://nas/photos"\nusername = "x"\n'
+        '[destinations.studio-archive]\nkind = "smb"\naddress = "smb://nas/photos"\nuser = "x"\n'
         '[destinations.nas]\nkind = "ftp"\nhost = "ftp://nas"\nuser = "x"\n'
     )
     said = await hotshoe("doctor")
