@@ -135,6 +135,20 @@ def test_how_long_to_wait(store: tuple[Canned, Backend], says: str, seconds: flo
     assert refusal.value.retry_after_seconds == seconds
 
 
+@pytest.mark.parametrize("code", ["NotImplemented", "InvalidArgument", "InvalidRequest"])
+@pytest.mark.parametrize("size", [1000, 9 << 20])
+def test_a_store_that_cannot_encrypt(code: str, size: int) -> None:
+    """MinIO without a KMS says NotImplemented to the header; it is no word on conditions or checksums."""
+    with canned(501, f"<Error><Code>{code}</Code></Error>".encode()) as prepared:
+        backend = open_s3(prepared.url, encryption="sse-s3")
+        with pytest.raises(Fault) as refusal:
+            backend.start("x.mp4", size, "token1")
+        backend.close()
+    fault = refusal.value
+    assert (fault.code, fault.kind, fault.scope) == ("s3.no_encryption", NEEDS_USER, WHOLE)
+    assert code in fault.detail
+
+
 def test_nobody_listens() -> None:
     fault = fault_of(open_s3(f"http://127.0.0.1:{free_port()}"))
     assert (fault.code, fault.kind, fault.scope) == ("s3.unreachable", RETRYABLE, WHOLE)

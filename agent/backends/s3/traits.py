@@ -21,7 +21,7 @@ from agent.backends.s3.client import Body
 from agent.backends.s3.crc32c import crc32c_of
 from agent.backends.s3.faults import FAULTS
 from agent.backends.s3.store import Store, code_of, drop_leftovers
-from agent.faults import Fault, fault
+from agent.faults import Fault, Kind, fault
 
 _CONTENT = b"hotshoe was here"
 _WRONG = "AAAAAA=="
@@ -78,14 +78,20 @@ class Prober:
                     self._traits[way] = probe()
                 except Fault as failure:
                     self._failure, self._failed_at = failure, time.monotonic()
+                    if failure.kind is not Kind.RETRYABLE:  # else each call would cost one more timeout
+                        self._clean_up()
                     raise
-                finally:
-                    with suppress(Fault):
-                        self._store.call("delete_object", Key=self._key)
-                    drop_leftovers(self._store, self._key)  # of a probe that was killed
+                self._clean_up()
             return self._traits[way]
 
+    def _clean_up(self) -> None:
+        with suppress(Fault):
+            self._store.call("delete_object", Key=self._key)
+        drop_leftovers(self._store, self._key)  # of a probe that was killed, or got no answer
+
     def _probe_put(self) -> Traits:
+        if self._encryption:
+            self._place_probe()
         computes = self._refuses(_CHECKSUM_REFUSED, lambda: self._put_probe(ChecksumCRC32C=_WRONG))
         with suppress(Fault):
             self._store.call("delete_object", Key=self._key)
@@ -94,13 +100,22 @@ class Prober:
         return Traits(refuses_existing=refuses, computes_crc32c=computes)
 
     def _probe_multipart(self) -> Traits:
-        self._put_probe()
+        self._place_probe()
         computes = self._refuses(
             _CHECKSUM_REFUSED,
             lambda: self._multipart_probe(ChecksumCRC32C=_WRONG, ChecksumType="FULL_OBJECT"),
         )
         refuses = self._refuses({"PreconditionFailed"}, lambda: self._multipart_probe(IfNoneMatch="*"))
         return Traits(refuses_existing=refuses, computes_crc32c=computes)
+
+    def _place_probe(self) -> None:
+        """With nothing unusual but the wish for encryption: a store that does not understand that says so."""
+        try:
+            self._put_probe()
+        except Fault as refusal:
+            if not self._encryption or code_of(refusal) not in _NOT_UNDERSTOOD:
+                raise
+            raise fault(FAULTS, "s3.no_encryption", refusal.detail) from None
 
     def _put_probe(self, **headers: str) -> None:
         answer = self._store.call(
