@@ -14,7 +14,9 @@ import pytest
 from agent.backends.base import Found, Presence
 from agent.backends.folder.backend import FolderBackend
 from agent.cli import naming, verify
+from agent.cli.agent import Agent
 from agent.ledger import Ledger, NewDelivery, Outcome
+from agent.settings import load
 from tests.cli.conftest import Hotshoe, running, until
 from tests.cli.test_show import claimed, discovered, new_file
 
@@ -262,6 +264,41 @@ async def test_what_is_missing_is_deleted_from_no_card_until_it_is_found(
         (photos / "elsewhere").rename(photos / "2.bin")
         await hotshoe("verify", "--all")
         assert await agent.ledger.journal.doubtful() == {3}
+
+
+async def is_ready(agent: Agent) -> bool:
+    return "drawer" in agent.uploader.targets and "archive" in agent.uploader.targets
+
+
+async def test_a_destination_that_moves_in_the_settings_has_proven_nothing_there(
+    delivered: Path, hotshoe: Hotshoe
+) -> None:
+    """At once while hotshoe runs, and when it was changed while it did not."""
+    text = delivered.read_text()
+    async with running(delivered) as agent:
+        await until(agent, lambda: is_ready(agent))
+        delivered.write_text(text.replace('path = "photos"', 'path = "photos"\nworkers = 2'))
+        await agent.apply(load(delivered))
+        assert await agent.ledger.journal.doubtful() == set(), "it is where it was"
+        delivered.write_text(text.replace('path = "photos"', 'path = "elsewhere"'))
+        await agent.apply(load(delivered))
+        assert await agent.ledger.journal.doubtful() == set(range(1, 7))
+    delivered.write_text(text)
+    async with running(delivered) as agent:
+        await until(agent, lambda: is_ready(agent))
+        assert await agent.ledger.journal.doubtful() == set(range(1, 7))
+        await hotshoe("verify", "--all")
+        assert await agent.ledger.journal.doubtful() == set(), "they were asked for, and are there"
+
+
+async def test_a_destination_that_moved_while_hotshoe_was_off(delivered: Path) -> None:
+    async with running(delivered) as agent:
+        await until(agent, lambda: is_ready(agent))
+    text = delivered.read_text()
+    delivered.write_text(text.replace('path = "photos"', 'path = "elsewhere"'))
+    async with running(delivered) as agent:
+        await until(agent, lambda: is_ready(agent))
+        assert await agent.ledger.journal.doubtful() == set(range(1, 7))
 
 
 async def test_requeue_without_a_running_agent_and_beside_one(delivered: Path, hotshoe: Hotshoe) -> None:
