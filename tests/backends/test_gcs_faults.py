@@ -351,17 +351,17 @@ def test_a_key_as_text(lab: Lab) -> None:
     ],
 )
 def test_the_token_server(lab: Lab, status: int, body: object, expected: str) -> None:
-    key = lab.key_file(token_uri=lab.canned(status, body))
-    begun = time.monotonic()
+    asked: list[object] = []
+    key = lab.key_file(token_uri=lab.canned(status, body, before=lambda *request: asked.append(request)))
     assert refusal_of(lab.open(key_file=key)).code == expected
-    assert time.monotonic() - begun < 1, "nothing is repeated down there"
+    assert len(asked) <= 2, "google.auth itself would repeat each four times"
 
 
 def test_a_token_server_that_says_nothing(lab: Lab) -> None:
     key = lab.key_file(token_uri=lab.mute())
     begun = time.monotonic()
     assert refusal_of(lab.open(key_file=key, read_timeout_seconds=0.5)).code == "gcs.timeout"
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 6
 
 
 @pytest.mark.parametrize("body", [b"<html>Welcome to your hotel", b"[]", b""])

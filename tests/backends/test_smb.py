@@ -429,7 +429,7 @@ def test_no_call_hangs_at_a_stopped_server(area: SambaArea, trees: Callable[...,
         assert code == STALLED_CODES.get(call, "smb.stalled")
         assert receivers() == [], "the connection is fenced at once"
         tree.close()
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 10
     finally:
         area.server.process.resume()
     assert not tree.is_usable
@@ -442,7 +442,7 @@ def test_logging_in_at_a_stopped_server(area: SambaArea) -> None:
     begun = time.monotonic()
     try:
         assert code_of(lambda: connect(area.config(read_timeout_seconds=1))) == "smb.stalled"
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 10
     finally:
         area.server.process.resume()
     assert receivers() == []
