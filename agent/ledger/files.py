@@ -300,33 +300,35 @@ class Files:
         return [int(row["id"]) for row in rows]
 
     async def freeable(self, limit: int = 200) -> list[int]:
-        """Fetched files that are delivered wherever they are owed, oldest first."""
-        rows = await self._store.all(
-            "SELECT id FROM file WHERE state = 'fetched' AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.file_id = file.id"
-            " AND d.state IN ('queued', 'uploading', 'failed')) ORDER BY fetched_at, id LIMIT ?",
-            limit,
-        )
+        """Fetched files that are delivered wherever they are owed, and durably known to be, oldest first."""
+        async with self._store.settled():
+            rows = await self._store.all(
+                "SELECT id FROM file WHERE state = 'fetched' AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.file_id = file.id"
+                " AND d.state IN ('queued', 'uploading', 'failed')) ORDER BY fetched_at, id LIMIT ?",
+                limit,
+            )
         return [int(row["id"]) for row in rows]
 
     async def sacrificeable(self, unreachable: Sequence[str], serial: str, limit: int = 20) -> list[Row]:
         """This camera's fetched files that are verified somewhere and were not deleted from their card, oldest first;
         none if any file's missing proof waits neither on one of the `unreachable` destinations nor for the hours of one."""
         marks = ", ".join("?" * len(unreachable))  # NOT IN () is true, NOT IN (NULL) is not
-        blocked = await self._store.all(
-            "SELECT 1 FROM file f JOIN delivery d ON d.file_id = f.id WHERE f.state = 'fetched'"
-            f" AND d.state IN ('queued', 'uploading', 'failed') AND d.waiting_for IS NOT 'schedule' AND d.destination NOT IN ({marks})"
-            " LIMIT 1",
-            *unreachable,
-        )
-        if blocked:
-            return []
-        rows = await self._store.all(
-            "SELECT f.* FROM file f WHERE f.state = 'fetched' AND f.serial = ? AND EXISTS (SELECT 1 FROM delivery d WHERE"
-            " d.file_id = f.id AND d.state = 'done' AND d.proof IN ('checksum', 'readback')) AND NOT EXISTS (SELECT 1 FROM"
-            " delivery d WHERE d.file_id = f.id AND d.state = 'uploading') AND NOT EXISTS (SELECT 1 FROM deletion x WHERE"
-            " x.file_id = f.id AND x.state IN ('started', 'unknown', 'deleted')) ORDER BY f.fetched_at, f.id LIMIT ?",
-            *(serial, limit),
-        )
+        async with self._store.settled():
+            blocked = await self._store.all(
+                "SELECT 1 FROM file f JOIN delivery d ON d.file_id = f.id WHERE f.state = 'fetched'"
+                f" AND d.state IN ('queued', 'uploading', 'failed') AND d.waiting_for IS NOT 'schedule' AND d.destination NOT IN ({marks})"
+                " LIMIT 1",
+                *unreachable,
+            )
+            if blocked:
+                return []
+            rows = await self._store.all(
+                "SELECT f.* FROM file f WHERE f.state = 'fetched' AND f.serial = ? AND EXISTS (SELECT 1 FROM delivery d WHERE"
+                " d.file_id = f.id AND d.state = 'done' AND d.proof IN ('checksum', 'readback')) AND NOT EXISTS (SELECT 1 FROM"
+                " delivery d WHERE d.file_id = f.id AND d.state = 'uploading') AND NOT EXISTS (SELECT 1 FROM deletion x WHERE"
+                " x.file_id = f.id AND x.state IN ('started', 'unknown', 'deleted')) ORDER BY f.fetched_at, f.id LIMIT ?",
+                *(serial, limit),
+            )
         return [dict(row) for row in rows]
 
     async def generation(self, file_id: int) -> int:

@@ -260,6 +260,12 @@ class Store:
         if wakes:
             self.wake()
 
+    @asynccontextmanager
+    async def settled(self) -> AsyncIterator[None]:
+        """Nothing that is read in here may still be rolled back: on our own connection we see what is not committed yet."""
+        async with self._writing:
+            yield
+
     def offer(self) -> None:
         self.offers += 1
         self.wake()

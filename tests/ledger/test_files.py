@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -368,3 +369,18 @@ async def test_what_is_learnt_of_a_file_is_kept_and_never_forgotten(ledger: Ledg
     await ledger.files.note_learnt(file_id, None, None)
     (after,) = await ledger.files.known(SERIAL, 1, "100CANON")
     assert (after.is_protected, after.picture, after.clock_ahead_seconds) == (True, '{"rating":3}', -3600)
+
+
+async def test_what_may_still_be_rolled_back_frees_no_room(ledger: Ledger) -> None:
+    """The spool's copy goes at once, while whoever says that it is delivered waits for the disk."""
+    await verified_and_owed(ledger, "A.JPG")
+    store = ledger.files._store
+    with pytest.raises(OSError):
+        async with store.transaction():
+            await store.do(
+                "UPDATE delivery SET state = 'skipped', skipped_by = 'a', skip_reason = 'b' WHERE state = 'queued'"
+            )
+            looks = [asyncio.create_task(ledger.files.freeable()), asyncio.create_task(sacrifice(ledger))]
+            await asyncio.wait(looks, timeout=0.2)
+            raise OSError("the disk is full")
+    assert [await look for look in looks] == [[], []]
