@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import tzinfo
 from functools import partial
 
 import structlog
@@ -18,10 +18,11 @@ import structlog
 from agent.backends.base import Exclusive, Proof
 from agent.faults import Fault, Kind, Scope, backoff_seconds, fault
 from agent.keys import Media
-from agent.ledger import Job, Ledger, Outcome, as_text
+from agent.ledger import Job, Ledger, Outcome
 from agent.progress import Progress
 from agent.schedule import Schedule
 from agent.spool import Gone, Restarted, Spool, Suspended
+from agent.uploader.alarms import Alarms
 from agent.uploader.attempt import Attempt, Overtaken
 from agent.uploader.faults import FAULTS, asked_seconds
 from agent.uploader.hours import Hours
@@ -48,14 +49,14 @@ class Uploader:
         self._spool = spool
         self._progress = progress
         self.workers = workers
-        self.hours = Hours(ledger, self._clock_alarm)
-        self._sweeper = Sweeper(ledger, self._ask, self._stop_target, self._alarms_at)
+        self._alarms = Alarms()
+        self.hours = Hours(ledger, self._alarms.at_clock)
+        self._sweeper = Sweeper(ledger, self._ask, self._stop_target, self._alarms.at)
         self.targets: dict[str, Target] = {}
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._looks = (
             0  # of the clock: how often something that waited for it, or nothing at all, made us look
         )
-        self._alarms: list[float] = []  # monotonic: when something that waits for the clock may go on
         self.on_back: Callable[[], None] = lambda: None  # a destination works again
 
     # -- targets -----------------------------------------------------------------------------------------
@@ -134,10 +135,8 @@ class Uploader:
         """Deliver until cancelled."""
         try:
             while True:
-                seen, now = self._ledger.changes, time.monotonic()
-                if self._alarms and min(self._alarms) <= now:
-                    self._alarms = [alarm for alarm in self._alarms if alarm > now]
-                    self._looks += 1
+                seen = self._ledger.changes
+                self._looks += self._alarms.ring()
                 if await self.hours.open_up(self.targets.values()):
                     self.on_back()
                 if not await self._start_what_fits():
@@ -212,10 +211,8 @@ class Uploader:
 
     async def _wait(self, seen: int) -> None:
         """Wait for a change of the ledger, a free slot, or the first thing that waits for the clock."""
-        now = time.monotonic()
-        wait = min(self._alarms, default=now + _LONGEST_WAIT_SECONDS) - now
         try:
-            async with asyncio.timeout(max(0.0, min(wait, _LONGEST_WAIT_SECONDS))):
+            async with asyncio.timeout(self._alarms.seconds_left(_LONGEST_WAIT_SECONDS)):
                 await self._ledger.wait_for_change(seen)
         except TimeoutError:
             self._looks += 1
@@ -229,19 +226,6 @@ class Uploader:
             await asyncio.wait(stopping)
         for job in stopping.values():
             await self._ledger.deliveries.postpone(job.id, waiting_for=waiting_for, code=None)
-
-    def _alarm(self, seconds: float) -> str:
-        """Look again after `seconds`; return that time as the ledger writes it."""
-        self._alarms.append(time.monotonic() + seconds + 0.005)  # never before the text says so
-        return as_text(datetime.now(UTC) + timedelta(seconds=seconds))
-
-    def _alarms_at(self, moment: float) -> None:
-        self._alarms.append(moment)
-
-    def _clock_alarm(self, until: float) -> str:
-        """Look again at a time of the clock on the wall; return it as the ledger writes it."""
-        self._alarms.append(time.monotonic() + max(0.0, until - time.time()) + 0.005)
-        return as_text(datetime.fromtimestamp(until, UTC))
 
     async def _work(self, target: Target, job: Job) -> None:
         events = log.bind(file=job.file_id, name=job.name, destination=target.name)
@@ -258,7 +242,7 @@ class Uploader:
             await self._ledger.deliveries.postpone(job.id, waiting_for="worker", code=None)
             events.info("waiting", waiting_for="worker", reason="something goes first")
         except Closed as closed:
-            next_try = self._clock_alarm(closed.until)
+            next_try = self._alarms.at_clock(closed.until)
             await self._ledger.deliveries.postpone(
                 job.id, waiting_for="schedule", code=None, next_try_at=next_try
             )
@@ -295,7 +279,7 @@ class Uploader:
             await self._ledger.deliveries.fail_delivery(job.id, caught.code, caught.detail)
             events.error("failed", code=caught.code, hint=caught.hint, detail=caught.detail)
             return
-        next_try = self._alarm(
+        next_try = self._alarms.after(
             asked_seconds(caught) or backoff_seconds(job.tries, first=2.0, cap=_RETRY_CAP_SECONDS)
         )
         await self._ledger.deliveries.postpone(
@@ -325,7 +309,7 @@ class Uploader:
         target.failures += 1
         wait = max(asked_seconds(caught), _probe_seconds(target.failures))
         target.retry_at = time.monotonic() + wait
-        next_try = self._alarm(wait)
+        next_try = self._alarms.after(wait)
         await self._ledger.cameras.set_subject(
             "destination", target.name, "waiting", code=caught.code, reason=caught.hint, next_try_at=next_try
         )

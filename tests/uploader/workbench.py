@@ -183,9 +183,7 @@ class Workbench:
 
     # -- what becomes of them
 
-    async def until(
-        self, condition: Callable[[], Awaitable[bool]], seconds: float = TIMEOUT_SECONDS
-    ) -> None:
+    async def until(self, condition: Callable[[], Awaitable[bool]], seconds: float = TIMEOUT_SECONDS) -> None:
         async with asyncio.timeout(seconds):
             while True:
                 seen = self.ledger.changes
