@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-from pathlib import Path
 from typing import ClassVar, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from agent.backends.base import DestinationConfig, Proof, split_key
+from agent.backends.base import Proof
+from agent.backends.object_store import ObjectStoreConfig
 
 MEBIBYTE = 1 << 20
 
 
-class AzureConfig(DestinationConfig):
+class AzureConfig(ObjectStoreConfig):
     """A container of Azure Blob Storage."""
 
     wanted_digests: ClassVar[frozenset[str]] = frozenset({"sha256", "crc32c"})
@@ -25,15 +25,9 @@ class AzureConfig(DestinationConfig):
     )
     container: str = Field(
         title="Container",
-        description="The container's name. It must exist.",
+        description="The container's name, of lower-case letters, digits and dashes. It must exist.",
         pattern=r"^(\$root|[a-z0-9](-?[a-z0-9]){2,62})$",
         max_length=63,
-    )
-    prefix: str = Field(
-        "",
-        title="Folder in the container",
-        description="What every name begins with, for example wedding/card-a.",
-        max_length=500,
     )
     account: str | None = Field(
         None,
@@ -47,12 +41,6 @@ class AzureConfig(DestinationConfig):
         description="core.windows.net, or of another cloud: core.chinacloudapi.cn, core.usgovcloudapi.net.",
         pattern=r"^[A-Za-z0-9.-]+$",
         max_length=200,
-    )
-    endpoint_url: str | None = Field(
-        None,
-        title="Endpoint",
-        description="The blob service's own address, where it is not https://ACCOUNT.blob.CLOUD.",
-        max_length=500,
     )
     account_key: SecretStr | None = Field(
         None, title="Account key", description="One of the two keys of the account.", max_length=200
@@ -86,31 +74,12 @@ class AzureConfig(DestinationConfig):
         title="Access tier",
         description="Empty: the account's own. Archive cannot be read back.",
     )
-    ca_bundle: Path | None = Field(
-        None,
-        title="Certificates to trust",
-        description="A PEM file, for an endpoint with a certificate of your own.",
-    )
     block_bytes: int = Field(
         4 * MEBIBYTE,
         title="Block size in bytes",
         description="Larger files go up in blocks of this size; each upload at work holds one or two in memory.",
         ge=MEBIBYTE,
         le=64 * MEBIBYTE,
-    )
-    connect_timeout_seconds: float = Field(
-        10.0,
-        title="Connect timeout in seconds",
-        description="How long to wait for a connection, and for each 16 KiB that are sent to be taken.",
-        gt=0,
-        le=300,
-    )
-    read_timeout_seconds: float = Field(
-        60.0,
-        title="Answer timeout in seconds",
-        description="How long to wait for an answer once all is sent.",
-        gt=0,
-        le=900,
     )
     minimum_proof: Proof = Field(
         Proof.READBACK,
@@ -120,26 +89,6 @@ class AzureConfig(DestinationConfig):
             "compared. size: never counts as verified."
         ),
     )
-
-    @field_validator("prefix")
-    @classmethod
-    def _plain_prefix(cls, value: str) -> str:
-        value = value.strip("/")
-        if value:
-            split_key(value)
-        return value
-
-    @field_validator("endpoint_url")
-    @classmethod
-    def _plain_endpoint(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("write it like https://account.blob.core.windows.net")
-        if "@" in parts.netloc or parts.query or parts.fragment:
-            raise ValueError("only scheme, host, port and path: a SAS has its own field")
-        return value.rstrip("/")
 
     @field_validator("account_key")
     @classmethod

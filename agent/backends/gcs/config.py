@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import ClassVar, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from agent.backends.base import DestinationConfig, Proof, split_key
+from agent.backends.base import Proof
+from agent.backends.object_store import ObjectStoreConfig
 
 GRANULE_BYTES = 1 << 18
 """What the service stores of an unfinished upload is a multiple of this, and so must every chunk be."""
@@ -16,7 +16,7 @@ GRANULE_BYTES = 1 << 18
 MEBIBYTE = 1 << 20
 
 
-class GcsConfig(DestinationConfig):
+class GcsConfig(ObjectStoreConfig):
     """A bucket at Google Cloud Storage."""
 
     wanted_digests: ClassVar[frozenset[str]] = frozenset({"sha256", "crc32c"})
@@ -24,14 +24,8 @@ class GcsConfig(DestinationConfig):
     kind: Literal["gcs"] = Field("gcs", title="Kind", description="A bucket at Google Cloud Storage.")
     bucket: str = Field(
         title="Bucket",
-        description="The bucket's name. It must exist.",
+        description="The bucket's name, of lower-case letters, digits, dots and dashes. It must exist.",
         pattern=r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$",
-    )
-    prefix: str = Field(
-        "",
-        title="Folder in the bucket",
-        description="What every name begins with, for example wedding/card-a.",
-        max_length=500,
     )
     key_file: Path | None = Field(
         None,
@@ -48,17 +42,6 @@ class GcsConfig(DestinationConfig):
         False,
         title="Without credentials",
         description="For emulators, and for buckets that everybody may write to.",
-    )
-    endpoint_url: str | None = Field(
-        None,
-        title="Endpoint",
-        description="For example https://storage.europe-west3.rep.googleapis.com; empty: the global one.",
-        max_length=500,
-    )
-    ca_bundle: Path | None = Field(
-        None,
-        title="Certificates to trust",
-        description="A PEM file, for an endpoint with a certificate of your own.",
     )
     user_project: str | None = Field(
         None,
@@ -77,45 +60,11 @@ class GcsConfig(DestinationConfig):
         le=64 * MEBIBYTE,
         multiple_of=GRANULE_BYTES,
     )
-    connect_timeout_seconds: float = Field(
-        10.0,
-        title="Connect timeout in seconds",
-        description="How long to wait for a connection, and for each 64 KiB that are sent to be taken.",
-        gt=0,
-        le=300,
-    )
-    read_timeout_seconds: float = Field(
-        60.0,
-        title="Answer timeout in seconds",
-        description="How long to wait for an answer once all is sent.",
-        gt=0,
-        le=900,
-    )
     minimum_proof: Proof = Field(
         Proof.READBACK,
         title="Proof wanted",
         description="The service computes a checksum of every object, which is what deliveries are proven by.",
     )
-
-    @field_validator("prefix")
-    @classmethod
-    def _plain_prefix(cls, value: str) -> str:
-        value = value.strip("/")
-        if value:
-            split_key(value)
-        return value
-
-    @field_validator("endpoint_url")
-    @classmethod
-    def _plain_endpoint(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("write it like https://storage.googleapis.com")
-        if "@" in parts.netloc or parts.query or parts.fragment:
-            raise ValueError("only scheme, host and port: keys have their own fields")
-        return value.rstrip("/")
 
     @model_validator(mode="after")
     def _one_way_to_log_in(self) -> Self:

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from agent.backends.base import DestinationConfig, Proof, split_key
+from agent.backends.base import Proof
+from agent.backends.object_store import ObjectStoreConfig
 
 MEBIBYTE = 1 << 20
 
 
-class S3Config(DestinationConfig):
+class S3Config(ObjectStoreConfig):
     """A bucket at Amazon S3 or at any store that speaks its language."""
 
     wanted_digests: ClassVar[frozenset[str]] = frozenset({"sha256", "crc32c"})
 
     kind: Literal["s3"] = Field("s3", title="Kind", description="An S3 bucket, at Amazon or elsewhere.")
     bucket: str = Field(
-        title="Bucket", description="The bucket's name. It must exist.", min_length=3, max_length=255
-    )
-    prefix: str = Field(
-        "",
-        title="Folder in the bucket",
-        description="What every key begins with, for example wedding/card-a.",
-        max_length=500,
-    )
-    endpoint_url: str | None = Field(
-        None,
-        title="Endpoint",
-        description="The store's address, for example https://s3.example.com:9000; empty: Amazon S3.",
-        max_length=500,
+        title="Bucket",
+        description="The bucket's name, of lower-case letters, digits, dots and dashes. It must exist.",
+        min_length=3,
+        max_length=255,
     )
     region: str | None = Field(
         None,
@@ -73,11 +63,6 @@ class S3Config(DestinationConfig):
         title="Bucket in the address",
         description="path: host/bucket. virtual: bucket.host. auto: virtual at Amazon, path elsewhere.",
     )
-    ca_bundle: Path | None = Field(
-        None,
-        title="Certificates to trust",
-        description="A PEM file, for a store with a certificate of your own.",
-    )
     storage_class: str | None = Field(
         None,
         title="Storage class",
@@ -103,20 +88,6 @@ class S3Config(DestinationConfig):
         ge=5 * MEBIBYTE,
         le=64 * MEBIBYTE,
     )
-    connect_timeout_seconds: float = Field(
-        10.0,
-        title="Connect timeout in seconds",
-        description="How long to wait for a connection, and for each 16 KiB that are sent to be taken.",
-        gt=0,
-        le=300,
-    )
-    read_timeout_seconds: float = Field(
-        60.0,
-        title="Answer timeout in seconds",
-        description="How long to wait for an answer once all is sent.",
-        gt=0,
-        le=900,
-    )
     minimum_proof: Proof = Field(
         Proof.READBACK,
         title="Proof wanted",
@@ -125,26 +96,6 @@ class S3Config(DestinationConfig):
             "and compared. size: never counts as verified."
         ),
     )
-
-    @field_validator("prefix")
-    @classmethod
-    def _plain_prefix(cls, value: str) -> str:
-        value = value.strip("/")
-        if value:
-            split_key(value)
-        return value
-
-    @field_validator("endpoint_url")
-    @classmethod
-    def _plain_endpoint(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("write it like https://s3.example.com:9000")
-        if "@" in parts.netloc or parts.query or parts.fragment:
-            raise ValueError("only scheme, host, port and path: keys have their own fields")
-        return value.rstrip("/")
 
     @model_validator(mode="after")
     def _whole_credentials(self) -> Self:
