@@ -127,6 +127,10 @@ class Fetching:
 
     async def _fetch(self, item: Item) -> None:
         """Return when the camera is free for the next file; the disk may still be busy with this one."""
+        # A listing may have queued it again while we looked for room: two fetches of one file would be in each other's way.
+        queued = self._queue.drop(item.file_id)
+        if queued is not None and queued.is_again:
+            self._again[item.file_id] = queued
         released = asyncio.Event()
         work = asyncio.create_task(self._decide_and_fetch(item, released), name="fetch one")
         self._fetching[item.file_id] = work

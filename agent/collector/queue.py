@@ -70,8 +70,10 @@ class Queue:
         heapq.heappush(self._later, (time.monotonic() + seconds, item.file_id, ticket))
         self._filled.set()
 
-    def drop(self, file_id: int) -> None:
-        self._items.pop(file_id, None)
+    def drop(self, file_id: int) -> Item | None:
+        """Take the file out, wherever it stands."""
+        item, _ = self._items.pop(file_id, (None, 0))
+        return item
 
     def hurry(self) -> None:
         """Let nothing wait for the clock: a person asked, or something changed."""

@@ -13,6 +13,8 @@ import structlog
 from agent.camera import FAULTS, Object
 from agent.collector import fetching
 from agent.collector.fetch import looks_right
+from agent.collector.room import RoomMaker
+from agent.collector.visit import Visit
 from agent.faults import Fault, fault
 from agent.keys import Media
 from agent.ledger import NewDelivery
@@ -304,6 +306,44 @@ async def test_a_picture_overtakes_a_movie(bench: Workbench) -> None:
     names = [name for name, _ in body.reads]
     assert names == ["A.MP4"] * 4 + ["C.JPG"] * 3 + ["B.CR3"] * 3 + ["A.MP4"] * 6
     assert body.lookups.count("A.MP4") == 2, "after it was overtaken, and at its end"
+
+
+async def test_what_is_listed_again_while_room_is_made_for_it_is_fetched_once(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = Body(made("A.MP4", 950))
+    visits: list[Visit] = []
+    queued_twice: list[bool] = []
+    is_ready = RoomMaker.is_ready
+
+    async def ready_after_a_scan(self: RoomMaker, file_id: int, size: int) -> bool:
+        before = visits[0]._scans
+        visits[0].hurry()
+
+        async def is_scanned() -> bool:
+            return visits[0]._scans > before
+
+        await bench.until(is_scanned)
+        return await is_ready(self, file_id, size)
+
+    async def shoot(item: Object, offset: int) -> None:
+        if item.name == "A.MP4" and offset == 300 and len(body.files) == 1:
+            body.shoot(made("B.JPG", 250))
+            await bench.until(is_known)
+        if item.name == "B.JPG":
+            queued_twice.append(visits[0]._fetching.waiting > 0)
+
+    async def is_known() -> bool:
+        return "B.JPG" in await bench.states()
+
+    body.on_read = shoot
+    monkeypatch.setattr(RoomMaker, "is_ready", ready_after_a_scan)
+    async with bench.visiting(body) as visiting:
+        visits.append(visiting.visit)
+        await bench.until_states(A_MP4="fetched", B_JPG="fetched")
+        await visiting.idle()
+    assert queued_twice and not any(queued_twice)
+    await bench.assert_fetched("B.JPG", content("B.JPG", 250))
 
 
 async def test_a_movie_is_not_overtaken_by_a_movie(bench: Workbench) -> None:
