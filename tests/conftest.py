@@ -20,7 +20,20 @@ hypothesis.settings.register_profile("hotshoe", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("hotshoe")
 
 
-LINK = ("camera", "simcam", "cli", "test_spool_crash.py", "ledger/test_model.py", "ledger/test_sql.py")
+LINK = (
+    "camera",
+    "simcam",
+    "cli",
+    "test_spool_crash.py",
+    "ledger/test_model.py",
+    "ledger/test_sql.py",
+    "uploader/test_lanes.py",
+    "uploader/test_pace.py",
+    "backends/test_s3_faults.py",
+    "backends/test_azure_faults.py",
+    "collector/test_learning.py",
+    "collector/test_deletion.py",
+)
 """Tests that talk over sockets, start processes or wait for deadlines: the lane `link`, not the quick one."""
 
 
