@@ -98,8 +98,8 @@ class Exchange(BaseHTTPRequestHandler):
         pass
 
     def _route(self) -> Callable[[], None]:
-        """Return what answers this request."""
-        raise NotImplementedError
+        """Return what answers this request; an exchange alone knows nothing."""
+        raise Refused(404, "notFound")
 
     def _rights(self, bucket: str) -> tuple[str | None, set[str]]:
         settings = self.service.disk.bucket(bucket)
