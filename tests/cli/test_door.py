@@ -192,7 +192,9 @@ async def test_skip_and_retry(filled: Path, hotshoe: Hotshoe) -> None:
         assert files[1]["state"] == "skipped" and files[1]["skip_reason"] == "test shots"
         assert files[1]["skipped_by"].endswith("at the command line")
         assert files[3]["deliveries"][0]["state"] == "skipped"
-        assert (await hotshoe("skip", 1, 3, "--reason", "again")).out == "0 files given up.\n"
+        assert (
+            await hotshoe("skip", 1, 3, "--reason", "again")
+        ).out == "There was nothing to give up: nothing is owed.\n"
 
         said = await hotshoe("retry", 1, 3)
         assert said.code == 0 and said.out.startswith("1 delivery queued again")
