@@ -18,6 +18,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
+from tests.backends.areas.gcs import GcsArea
 from tests.backends.places import Area
 from tests.simcam.simcam import SimCamera
 from tests.system.kills import FETCH_LOSS_BYTES, agent
@@ -56,6 +57,7 @@ class Destinations:
         self.random = random.Random(seed)
         self.problems: list[str] = []
         self.troubles: Counter[str] = Counter()
+        self.empty_sessions = 0
         self.log = folder / "agent.log"
 
     def run(self) -> None:
@@ -147,11 +149,11 @@ class Destinations:
 
     def _clean_up(self, config: Path, areas: dict[str, Area]) -> None:
         """What a server did not let go of at the end is removed by an agent that has nothing else to do."""
-        if not any(area.partials() for area in areas.values()):
+        if not any(left(area) for area in areas.values()):
             return
         process = agent(["run", "--config", str(config)], self.log)
         until = time.monotonic() + _SWEEP_SECONDS
-        _wait_until(lambda: not any(area.partials() for area in areas.values()) or time.monotonic() > until)
+        _wait_until(lambda: not any(left(area) for area in areas.values()) or time.monotonic() > until)
         process.terminate()
         process.wait(60)
 
@@ -161,8 +163,9 @@ class Destinations:
             held = area.published()
             digests = Counter(sha256(content).hexdigest() for content in held.values())
             self._compare(kind, Counter(wanted.values()), digests)
-            if partials := area.partials():
+            if partials := left(area):
                 self.problems.append(f"{kind}: partials are left: {partials[:5]}")
+            self.empty_sessions += len(area.partials()) - len(partials)
         if parts := list((self.folder / "state" / "spool").glob("*.part")):
             self.problems.append(f"partials are left in the spool: {parts[:5]}")
         self._judge_receipts(config, areas, len(wanted))
@@ -194,11 +197,23 @@ class Destinations:
         print(f"  proofs: {dict(sorted(self.proofs.items()))}")
         print(
             f"  {self.kills} kills; card {self.card_bytes / 1e6:.1f} MB, read from the camera"
-            f" {self.camera_bytes / 1e6:.1f} MB; {seconds:.0f} s"
+            f" {self.camera_bytes / 1e6:.1f} MB; {self.empty_sessions} empty sessions that Cloud Storage lets expire;"
+            f" {seconds:.0f} s"
         )
         for problem in self.problems:
             print(f"  PROBLEM {problem}")
         print(f"  {'OK' if not self.problems else 'FAILED'}", flush=True)
+
+
+def left(area: Area) -> list[str]:
+    """What is left of uploads.
+
+    Of a session at Cloud Storage whose beginning was not answered, or not written down before a kill, nobody knows the
+    address: the service lists none and lets it expire. Its address is written down before the first byte, so it is empty.
+    """
+    if isinstance(area, GcsArea):
+        return [each for each in area.partials() if area.disk.session_path(each).stat().st_size]
+    return area.partials()
 
 
 def _wait_until(is_so: Callable[[], bool]) -> None:
